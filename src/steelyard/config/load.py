@@ -182,7 +182,7 @@ def _apply_override(tree: _Tree, override: str) -> None:
             return
     last = keys[-1]
     if isinstance(target, dict) or (isinstance(target, list) and isinstance(last, int) and last < len(target)):
-        target[last] = value
+        target[last] = value  # type: ignore[index]  # an int where it is a list, as checked
         _replace_places(tree, keys, {keys: f"--set {override}"})
     else:
         tree.problems.append(f"--set {override}: {_dotted(keys)} cannot be set: what holds it is not a mapping")
@@ -223,7 +223,7 @@ def _validate(tree: _Tree, file: Path) -> Project:
 
 def _is_echo(error: dict[str, Any]) -> bool:
     """Tell whether a list is called too short only because its items, reported themselves, were refused."""
-    return error["type"] == "too_short" and len(error["input"]) >= error["ctx"]["min_length"]
+    return error["type"] == "too_short" and bool(len(error["input"]) >= error["ctx"]["min_length"])
 
 
 def _explain(error: dict[str, Any], tree: _Tree) -> str:

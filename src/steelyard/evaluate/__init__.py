@@ -1,0 +1,1 @@
+"""Answering the cases and scoring the answers."""
