@@ -48,8 +48,8 @@ def decide_tuning(
     return TuneDecision(
         False,
         (
-            f"RAG leaves nothing that tuning repairs: format {format_target:.2f} and fact {fact_target:.2f} are reached, "
-            "or limited by retrieval",
+            f"RAG leaves nothing that tuning repairs: format {format_target:.2f} and fact {fact_target:.2f} are "
+            "reached, or limited by retrieval",
         ),
         ("raise decide.format_target or decide.fact_target", "set decide.tune: always"),
     )

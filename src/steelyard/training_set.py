@@ -1,0 +1,109 @@
+"""From pairs to worked examples for prompts and to examples for training.
+
+Belongs here: which pairs are shown or trained on, with which passages and with which ideal output. Not here:
+retrieving the passages and training on them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from steelyard.fingerprint import digest
+from steelyard.prompts import render_prompt, user_message
+from steelyard.records import Hit, Message, Pair, TrainingExample
+
+CODE_VERSION = 1  # raise when other examples come out of the same pairs
+
+IsSupported = Callable[[str, str], bool]
+"""Whether a text (passages) holds an ideal output's facts."""
+ToRefusal = Callable[[str], str]
+"""The refusal in the form of an ideal output."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mix:
+    """How training contexts are varied, so that a tuned arm learns to read, to do without and to refuse."""
+
+    without_context_share: float
+    missing_gold_share: float
+    seed: int
+
+
+def worked_examples(
+    pairs: Sequence[Pair], contexts: Mapping[str, Sequence[Hit]] | None, *, count: int, is_supported: IsSupported
+) -> tuple[Message, ...]:
+    """Return `count` pairs as chat turns, a third of them refusals where there are any.
+
+    With `contexts` (passages by pair id) the question stands behind its passages, and only pairs whose passages hold
+    the answer are shown. The choice depends on the pairs alone, never on cases.
+    """
+    if count == 0:
+        return ()
+    ordered = sorted(pairs, key=lambda pair: digest(["worked example", pair.id]))
+    usable = [p for p in ordered if p.kind == "fact" and _is_shown_whole(p, contexts, is_supported)]
+    refusals = [p for p in ordered if p.kind == "unanswerable"]
+    chosen_refusals = refusals[: count // 3]
+    chosen = [*usable[: count - len(chosen_refusals)], *chosen_refusals]
+    chosen.sort(key=lambda pair: digest(["order", pair.id]))
+    turns = []
+    for pair in chosen:
+        hits = None if contexts is None else contexts[pair.id]
+        turns += [Message("user", user_message(pair.input, hits)), Message("assistant", pair.output)]
+    return tuple(turns)
+
+
+def training_examples(
+    pairs: Sequence[Pair],
+    contexts: Mapping[str, Sequence[Hit]],
+    *,
+    instructions: str,
+    top_k: int,
+    mix: Mix,
+    is_supported: IsSupported,
+    to_refusal: ToRefusal,
+) -> tuple[TrainingExample, ...]:
+    """Return one training example a pair, in the order of the pairs.
+
+    `contexts` holds more than `top_k` passages a pair, best first. A share of the pairs is trained without passages;
+    from a share the supporting passages are taken away; wherever the passages shown do not hold the answer, the ideal
+    output is a refusal, so that training never shows an answer that its context does not support (RAFT, Zhang et al.
+    2024, trains with distractors in the same way).
+    """
+    examples = []
+    for pair in pairs:
+        chance = random.Random(digest([mix.seed, pair.id]))  # noqa: S311 - a seeded draw, not a secret
+        hits, output = _context_and_output(pair, contexts[pair.id], top_k, mix, chance, is_supported, to_refusal)
+        prompt = render_prompt(pair.input, instructions=instructions, hits=hits)
+        examples.append(TrainingExample(messages=prompt.messages, completion=output))
+    return tuple(examples)
+
+
+def _context_and_output(
+    pair: Pair,
+    hits: Sequence[Hit],
+    top_k: int,
+    mix: Mix,
+    chance: random.Random,
+    is_supported: IsSupported,
+    to_refusal: ToRefusal,
+) -> tuple[Sequence[Hit] | None, str]:
+    draw = chance.random()
+    if draw < mix.without_context_share:
+        return None, pair.output
+    if pair.kind == "unanswerable":
+        return hits[:top_k], pair.output
+    if draw < mix.without_context_share + mix.missing_gold_share:
+        kept = [hit for hit in hits if not is_supported(hit.passage.text, pair.output)]
+        return kept[:top_k], to_refusal(pair.output)
+    shown = hits[:top_k]
+    return shown, pair.output if _supports(shown, pair, is_supported) else to_refusal(pair.output)
+
+
+def _supports(hits: Sequence[Hit], pair: Pair, is_supported: IsSupported) -> bool:
+    return any(is_supported(hit.passage.text, pair.output) for hit in hits)
+
+
+def _is_shown_whole(pair: Pair, contexts: Mapping[str, Sequence[Hit]] | None, is_supported: IsSupported) -> bool:
+    return contexts is None or _supports(contexts[pair.id], pair, is_supported)
