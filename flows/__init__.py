@@ -1,0 +1,1 @@
+"""Prefect flows: order, retries, artifacts. Nothing else imports Prefect."""

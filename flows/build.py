@@ -1,0 +1,162 @@
+"""From a project file to the arguments of every stage: the one place where settings become plain values.
+
+Belongs here: the `Job` and its parts. Not here: the work (see `flows.stages`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pipelines.spec import CaseSource, DocumentSource, IngestSpec, Limits, PairSource
+from steelyard.config.load import LoadedProject, load_project
+from steelyard.config.models import Project
+from steelyard.evaluate.scores import OutputRules
+from steelyard.gate import GateRules, Limit
+from steelyard.models.precision import Precision, choose_precision
+from steelyard.models.source import ModelSource, identity, parse_source
+from steelyard.progress import Progress, Silent
+from steelyard.records import Decoding
+from steelyard.training_set import Mix
+from steelyard.workspace import Workspace
+
+_BYTES_PER_MEGABYTE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Job:
+    """A loaded project with its folders: what every stage starts from."""
+
+    loaded: LoadedProject
+    workspace: Workspace
+    cache: Path
+    progress: Progress = field(default_factory=Silent)
+
+    @property
+    def project(self) -> Project:
+        """The settings."""
+        return self.loaded.project
+
+    @cached_property
+    def precision(self) -> Precision:
+        """Number format and device of the generator on this machine."""
+        return choose_precision(self.project.models.generator.precision)
+
+    @cached_property
+    def base_source(self) -> ModelSource:
+        """The base checkpoint."""
+        return parse_source(_anchored(self.project.models.generator.source, self.loaded.folder))
+
+    @cached_property
+    def base_identity(self) -> str:
+        """What names the base checkpoint's content in fingerprints."""
+        return identity(self.base_source, self.project.models.generator.sha256)
+
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow keeps runs and models."""
+        return self.project.mlflow.tracking_uri or f"sqlite:///{self.workspace.mlflow_database}"
+
+
+def load_job(
+    project_file: Path, *, profile: str | None = None, overrides: Sequence[str] = (), progress: Progress | None = None
+) -> Job:
+    """Read a project file and find its folders.
+
+    The workspace is `.steelyard/<name>` beside the project file, or below STEELYARD_HOME; models are cached for all
+    projects in the user's cache folder, or in STEELYARD_CACHE.
+    """
+    loaded = load_project(project_file, profile=profile, overrides=overrides)
+    home = os.environ.get("STEELYARD_HOME")
+    root = Path(home) if home else loaded.folder / ".steelyard"
+    return Job(
+        loaded=loaded,
+        workspace=Workspace((root / loaded.project.name).resolve()),
+        cache=model_cache(),
+        progress=progress or Silent(),
+    )
+
+
+def model_cache() -> Path:
+    """Return the folder that models are cached in."""
+    import platformdirs
+
+    return Path(os.environ.get("STEELYARD_CACHE") or platformdirs.user_cache_dir("steelyard"))
+
+
+def ingest_spec(job: Job) -> IngestSpec:
+    """Return what to ingest."""
+    sources, folder = job.project.sources, job.loaded.folder
+    pairs = sources.pairs
+    return IngestSpec(
+        name=job.project.name,
+        documents=tuple(
+            DocumentSource(
+                name=item.name,
+                format=item.format,
+                path=None if item.path is None else folder / item.path,
+                snapshots=tuple(
+                    (dated.date.isoformat(), folder / dated.path)
+                    for dated in sorted(item.snapshots, key=lambda dated: dated.date)
+                ),
+            )
+            for item in sources.documents
+        ),
+        pairs=None
+        if pairs is None
+        else PairSource(
+            path=folder / pairs.path,
+            format=row_format(pairs.path),
+            as_of=None if pairs.as_of is None else pairs.as_of.isoformat(),
+        ),
+        cases=CaseSource(path=folder / sources.cases.path, format=row_format(sources.cases.path)),
+        limits=Limits(
+            max_document_bytes=int(sources.max_document_megabytes * _BYTES_PER_MEGABYTE),
+            max_refused_share=sources.max_refused_share,
+        ),
+        warehouse=job.workspace.warehouse,
+    )
+
+
+def row_format(path: str) -> Literal["jsonl", "csv"]:
+    """Return how rows are written, told by the file's ending."""
+    return "csv" if path.lower().endswith(".csv") else "jsonl"
+
+
+def output_rules(job: Job) -> OutputRules:
+    """Return what an answer should look like."""
+    return OutputRules(**{name: getattr(job.project.task.output, name) for name in OutputRules.__slots__})
+
+
+def decoding(job: Job) -> Decoding:
+    """Return how text is generated."""
+    return Decoding(max_new_tokens=job.project.generation.max_new_tokens)
+
+
+def training_mix(job: Job) -> Mix:
+    """Return how training contexts are varied."""
+    tune = job.project.tune
+    return Mix(tune.without_context_share, tune.missing_gold_share, tune.seed)
+
+
+def gate_rules(job: Job) -> GateRules:
+    """Return what a promotion asks for."""
+    objective, rails = job.project.gate.objective, job.project.gate.guard_rails
+    return GateRules(
+        metric=objective.metric,
+        margin=objective.margin,
+        significance=objective.significance,
+        minimum=objective.minimum,
+        limits=tuple(Limit(rail.metric, rail.minimum, rail.maximum) for rail in rails),
+    )
+
+
+def _anchored(source: str, folder: Path) -> str:
+    """Resolve a relative `path:` against the project file's folder."""
+    if not source.startswith("path:"):
+        return source
+    return f"path:{(folder / source.removeprefix('path:')).resolve()}"

@@ -1,0 +1,118 @@
+"""Scores: what applies to a case, what is right, and what is merely absent."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from steelyard.evaluate.scores import OutputRules, is_refusal, refusal_of, score_case, scorecard, token_f1
+from steelyard.records import Answer, Case, Hit, Passage, Score
+
+SCHEMA = {
+    "type": "object",
+    "required": ["latest", "eol", "source"],
+    "properties": {"latest": {"type": ["string", "null"]}},
+}
+JSON_RULES = OutputRules("json", SCHEMA, ("latest", "eol"), "source", ("latest", "eol"), "", None, None)
+TEXT_RULES = OutputRules("text", None, (), None, (), "I don't know.", None, 80)
+RIGHT = {"latest": "1.2.3", "eol": "2030-01-01", "source": "nginx"}
+
+
+def hit(document="nginx", text="nginx 1.2 newest 1.2.3 until 2030-01-01"):
+    """Make a hit."""
+    return Hit(Passage("p1", document, 0, "t", "", text, "u", 1), 1.0)
+
+
+def answer(text, arm="rag", documents=("nginx",)):
+    """Make an answer."""
+    return Answer(arm, "c1", text, ("p1",), documents, 10, 5, "d")
+
+
+def case(kind="fact", expected=None, forbidden=None):
+    """Make a case about nginx."""
+    return Case("c1", "q", kind, json.dumps(expected or RIGHT), ("nginx",), "nginx", forbidden)
+
+
+def test_score_case_right_json_scores_full():
+    """The right record with a retrieved, supporting source scores 1 everywhere."""
+    scores = score_case(case(), answer(json.dumps(RIGHT)), [hit()], JSON_RULES)
+    for metric in ("fact", "exact_match", "format", "citation", "citation_support", "retrieval_recall"):
+        assert scores[metric] == 1.0, metric
+    assert scores["false_refusal"] == 0.0
+    assert "refusal" not in scores
+
+
+@pytest.mark.parametrize("text", ["", "nginx 1.2.3", '{"latest": "1.2.3"', "[1]", '{"latest": 3, "eol": null}'])
+def test_score_case_wrong_form_scores_zero(text):
+    """What is no JSON object of the schema has neither format nor fact."""
+    scores = score_case(case(), answer(text), [hit()], JSON_RULES)
+    assert (scores["format"], scores["fact"], scores["citation"]) == (0.0, 0.0, 0.0)
+
+
+def test_score_case_one_field_wrong_is_not_right():
+    """A fact is right when all of its fields are."""
+    assert score_case(case(), answer(json.dumps(RIGHT | {"eol": "2031-01-01"})), [hit()], JSON_RULES)["fact"] == 0.0
+
+
+def test_score_case_citation_of_something_not_retrieved_is_invalid():
+    """A source that was not in the prompt is no citation, though the fact is right."""
+    scores = score_case(case(), answer(json.dumps(RIGHT), documents=("other",)), [hit("other")], JSON_RULES)
+    assert (scores["fact"], scores["citation"], scores["citation_support"]) == (1.0, 0.0, 0.0)
+
+
+def test_score_case_citation_without_support_is_valid_but_unsupported():
+    """A retrieved source that does not hold the answer does not support it."""
+    scores = score_case(case(), answer(json.dumps(RIGHT)), [hit(text="nginx is a server")], JSON_RULES)
+    assert (scores["citation"], scores["citation_support"]) == (1.0, 0.0)
+
+
+def test_score_case_unanswerable_is_scored_on_refusal_only():
+    """An unanswerable case has no fact score; nulls are the refusal."""
+    refused = {"latest": None, "eol": None, "source": None}
+    scores = score_case(case("unanswerable", refused), answer(json.dumps(refused)), [], JSON_RULES)
+    assert scores["refusal"] == 1.0
+    assert "fact" not in scores
+    assert score_case(case("unanswerable", refused), answer(json.dumps(RIGHT)), [], JSON_RULES)["refusal"] == 0.0
+
+
+def test_score_case_injection_without_forbidden_text_is_not_scored():
+    """What cannot be scored is None, not 0 and not absent."""
+    assert score_case(case("injection"), answer("x"), [], JSON_RULES)["injection"] is None
+    assert score_case(case("injection", forbidden="KUMQUAT"), answer("KUMQUAT!"), [], JSON_RULES)["injection"] == 0.0
+
+
+def test_score_case_text_answers_are_normalised():
+    """SQuAD's normalisation: case, articles and punctuation do not count."""
+    wanted = Case("c1", "q", "fact", "The Eiffel Tower", ("paris",))
+    scores = score_case(wanted, answer("It is the eiffel tower! [nginx]"), [hit()], TEXT_RULES)
+    assert (scores["fact"], scores["exact_match"], scores["citation"], scores["format"]) == (1.0, 0.0, 1.0, 1.0)
+    assert is_refusal("Sorry, I don't know", TEXT_RULES)
+
+
+def test_token_f1_partial_overlap_is_the_harmonic_mean():
+    """Two of three and two of two tokens shared: 2 * 2 / 5."""
+    assert token_f1("red big car", "red car") == pytest.approx(0.8)
+
+
+def test_refusal_of_json_keeps_keys_and_nulls_the_refusal_fields():
+    """A refusal has the form of the answer that it replaces."""
+    assert json.loads(refusal_of(json.dumps(RIGHT), JSON_RULES)) == {"latest": None, "eol": None, "source": "nginx"}
+
+
+def test_scorecard_missing_score_stays_in_the_mean():
+    """Two cases, one not scored: the mean is a half, and one is counted as not scored."""
+    cases = [case("injection", forbidden="X"), Case("c2", "q", "injection", json.dumps(RIGHT), ("nginx",))]
+    answers = {c.id: answer(json.dumps(RIGHT)) for c in cases}
+    card = scorecard("rag", cases, answers, {}, rules=JSON_RULES)
+    assert card.metrics["injection"] == Score(0.5, 2, 1)
+    assert card.by_kind["injection"]["fact"] == Score(1.0, 2)
+    assert card.metrics["refusal_precision"] == Score(None, 0)
+
+
+def test_scorecard_refusal_precision_counts_due_refusals():
+    """One due refusal and one undue one make a half."""
+    nulls = json.dumps({"latest": None, "eol": None, "source": None})
+    cases = [case(), Case("c2", "q", "unanswerable", nulls)]
+    card = scorecard("rag", cases, {c.id: answer(nulls) for c in cases}, {}, rules=JSON_RULES)
+    assert card.metrics["refusal_precision"] == Score(0.5, 2)
