@@ -1,0 +1,279 @@
+"""Ingest: bring the warehouse to the state of the sources, and say what changed.
+
+Belongs here: the order of reading, checking, loading and registering. Not here: how each of them is done.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import importlib.metadata
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from pipelines.documents import SUFFIXES, read_documents
+from pipelines.files import identify_files, list_files
+from pipelines.history import LoadedSnapshot, State, boundary_of, describe_states, states_to_load
+from pipelines.load import load_documents, load_questions, register_snapshot, replace_refusals, roll_back
+from pipelines.questions import read_cases, read_pairs
+from pipelines.spec import CaseSource, IngestSpec, Limits, PairSource
+from pipelines.warehouse import IngestNote, Warehouse
+from steelyard.errors import DataError, ServiceError
+from steelyard.fingerprint import canonical_json, digest, digest_lines
+from steelyard.progress import Progress
+from steelyard.records import Case, Document, Pair, Refusal, Snapshot
+
+_READER_VERSION = 1  # raised when reading the same files gives other rows
+_REPORT_EVERY = 100
+_REASONS_SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What the warehouse holds after an ingest, and what this run did; `documents_loaded` are new or changed ones."""
+
+    snapshots: tuple[Snapshot, ...]
+    warehouse_digest: str
+    documents_loaded: int
+    pairs: int
+    cases: int
+    refused: int
+    is_unchanged: bool
+
+
+@dataclass(slots=True)
+class _Questions:
+    pairs: list[Pair] = field(default_factory=list)
+    cases: list[Case] = field(default_factory=list)
+    refusals: dict[str, list[Refusal]] = field(default_factory=lambda: {"pairs": [], "cases": []})
+
+
+def source_digest(spec: IngestSpec) -> str:
+    """Return the digest of all that an ingest would read: equal digests, nothing to do.
+
+    Covers the files' names below their sources and their bytes, dates, limits and readers; no paths, no clock. Raises
+    `ConfigError` when a path is missing.
+    """
+    return _source_digest(spec, describe_states(spec))
+
+
+def ingest(spec: IngestSpec, *, progress: Progress) -> IngestReport:
+    """Load what changed in the sources since the last ingest.
+
+    Refused rows are kept in the quarantine with their reasons. Raises `DataError` when a table's share of refused rows
+    is over the limit, when there are no documents, or when the past has changed; `ConfigError` when a path is missing;
+    `ServiceError` when the warehouse cannot be used.
+    """
+    warehouse = Warehouse(spec.warehouse)
+    states = describe_states(spec)
+    source = _source_digest(spec, states)
+    note = warehouse.last_ingest()
+    if note is not None and note.source_digest == source:
+        return _report(warehouse, note, documents_loaded=0, is_unchanged=True)
+    history = warehouse.history()
+    rules = _rules_digest(spec.limits)
+    latest_read = note.state_digest if note is not None and note.rules_digest == rules else None
+    missing = states_to_load(states, history, latest_read=latest_read)
+    questions = _read_questions(spec)
+    roll_back(spec.warehouse, history)
+    replace_refusals(spec.warehouse, questions.refusals)
+    problems = _question_problems(spec.limits, questions)
+    loaded = 0
+    for state in missing:
+        count, problem = _load_state(spec, warehouse, state, progress=progress)
+        loaded += count
+        if problem is not None:
+            problems.append(problem)
+            break
+    if problems:
+        raise _refused(spec, problems)
+    _check_as_of(spec, warehouse)
+    load_questions(
+        spec.warehouse,
+        pairs=_numbered(questions.pairs),
+        cases=_numbered(questions.cases),
+        ingest=_note(warehouse, questions, source=source, state=states[-1].digest, rules=rules),
+    )
+    note = warehouse.last_ingest()
+    assert note is not None, "the load above has ended"
+    return _report(warehouse, note, documents_loaded=loaded, is_unchanged=False)
+
+
+def _source_digest(spec: IngestSpec, states: Sequence[State]) -> str:
+    return digest(
+        {
+            "states": [[state.date, state.digest] for state in states],
+            "pairs": None if spec.pairs is None else _identify_questions(spec.pairs, "pairs"),
+            "cases": _identify_questions(spec.cases, "cases"),
+            "rules": _rules_digest(spec.limits),
+        }
+    )
+
+
+def _identify_questions(source: PairSource | CaseSource, subject: str) -> list[Any]:
+    return [source.format, identify_files(list_files(source.path, SUFFIXES[source.format], subject=subject))]
+
+
+def _rules_digest(limits: Limits) -> str:
+    readers = [importlib.metadata.version(name) for name in ("inscriptis", "python-frontmatter")]
+    return digest([_READER_VERSION, readers, asdict(limits)])
+
+
+def _read_questions(spec: IngestSpec) -> _Questions:
+    questions = _Questions()
+    limit = spec.limits.max_document_bytes
+    if spec.pairs is not None:
+        for pair in read_pairs(spec.pairs, max_bytes=limit):
+            (questions.refusals["pairs"] if isinstance(pair, Refusal) else questions.pairs).append(pair)  # type: ignore[arg-type]
+    for case in read_cases(spec.cases, max_bytes=limit):
+        (questions.refusals["cases"] if isinstance(case, Refusal) else questions.cases).append(case)  # type: ignore[arg-type]
+    return questions
+
+
+def _question_problems(limits: Limits, questions: _Questions) -> list[str]:
+    taken = {"pairs": len(questions.pairs), "cases": len(questions.cases)}
+    found = [
+        _share_problem(table, taken=taken[table], refusals=refusals, limit=limits.max_refused_share)
+        for table, refusals in questions.refusals.items()
+    ]
+    return [problem for problem in found if problem is not None]
+
+
+def _share_problem(table: str, *, taken: int, refusals: Sequence[Refusal], limit: float) -> str | None:
+    rows = taken + len(refusals)
+    if not refusals or len(refusals) <= limit * rows:
+        return None
+    shown = [f"    {refusal.location}: {refusal.reason}" for refusal in refusals[:_REASONS_SHOWN]]
+    if len(refusals) > _REASONS_SHOWN:
+        shown.append(f"    and {len(refusals) - _REASONS_SHOWN:,} more")
+    share = f"{len(refusals):,} of {rows:,} rows were refused ({len(refusals) / rows:.1%}; the limit is {limit:.1%})"
+    return "\n".join([f"  {table}: {share}", *shown])
+
+
+def _refused(spec: IngestSpec, problems: Sequence[str]) -> DataError:
+    return DataError(
+        f"the sources of {spec.name} were not taken:\n" + "\n".join(problems),
+        remedy="correct the rows named above (all of them are in the warehouse's quarantine with their reasons), or"
+        " allow a larger share of refused rows",
+    )
+
+
+class _Reading:
+    """The documents of one state on their way to dlt: counted, and the refused ones set aside."""
+
+    def __init__(self, state: State, *, max_bytes: int, progress: Progress) -> None:
+        self._state = state
+        self._max_bytes = max_bytes
+        self._progress = progress
+        self.taken = 0
+        self.refusals: list[Refusal] = []
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        task = f"Loading documents of {self._state.date or 'now'}"
+        for item in read_documents(self._state.sources, max_bytes=self._max_bytes):
+            if isinstance(item, Document):
+                self.taken += 1
+                yield asdict(item)
+            else:
+                self.refusals.append(item)
+            if self.taken % _REPORT_EVERY == 0:
+                self._progress.update(task, self.taken, None, "documents")
+        self._progress.update(task, self.taken, self.taken, "documents")
+
+    def problem(self, limits: Limits) -> str | None:
+        """Return why this state cannot be taken, None when it can."""
+        if self.taken:
+            return _share_problem("documents", taken=self.taken, refusals=self.refusals, limit=limits.max_refused_share)
+        paths = ", ".join(str(path) for _, path in self._state.sources)
+        refused = _share_problem("documents", taken=0, refusals=self.refusals, limit=0)
+        return f"  documents: there is none in {paths}" + (f"\n{refused}" if refused else "")
+
+
+def _load_state(spec: IngestSpec, warehouse: Warehouse, state: State, *, progress: Progress) -> tuple[int, str | None]:
+    """Load one state and register it; return how many documents were new or changed, or why it was not taken.
+
+    A state seen now with the content of the last snapshot adds none.
+    """
+    history = warehouse.history()
+    boundary = boundary_of(state, history, now=dt.datetime.now(dt.UTC))
+    sequence = history[-1].sequence + 1 if history else 1
+    reading = _Reading(state, max_bytes=spec.limits.max_document_bytes, progress=progress)
+    load_documents(spec.warehouse, reading.rows, boundary=boundary)
+    problem = reading.problem(spec.limits)
+    if problem is not None:
+        roll_back(spec.warehouse, history)
+        replace_refusals(spec.warehouse, {f"documents@{sequence}": reading.refusals})
+        return 0, problem
+    content, count = _content_digest(warehouse, boundary)
+    if count != reading.taken:
+        raise ServiceError(
+            f"the warehouse {spec.warehouse} gave back {count:,} of {reading.taken:,} documents",
+            remedy="run again; if it happens again, delete the warehouse: it is loaded again from the sources",
+        )
+    is_new = state.date is not None or not history or history[-1].digest != content
+    replace_refusals(spec.warehouse, {f"documents@{sequence if is_new else sequence - 1}": reading.refusals})
+    if is_new:
+        snapshot = LoadedSnapshot(
+            sequence=sequence,
+            date=state.date or boundary.date().isoformat(),
+            is_dated=state.date is not None,
+            boundary=boundary,
+            state_digest=state.digest,
+            digest=content,
+            documents=count,
+        )
+        register_snapshot(spec.warehouse, asdict(snapshot))
+    return warehouse.count_new_documents(boundary), None
+
+
+def _content_digest(warehouse: Warehouse, boundary: dt.datetime) -> tuple[str, int]:
+    count = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal count
+        for id_, content_hash in warehouse.contents_at(boundary):
+            count += 1
+            yield f"{id_}\n{content_hash}"
+
+    return digest_lines(lines()), count
+
+
+def _check_as_of(spec: IngestSpec, warehouse: Warehouse) -> None:
+    if spec.pairs is not None and spec.pairs.as_of is not None:
+        warehouse.snapshot_as_of(spec.pairs.as_of)
+
+
+def _numbered(questions: Sequence[Pair | Case]) -> Iterator[dict[str, Any]]:
+    for ordinal, question in enumerate(questions):
+        yield {**asdict(question), "ordinal": ordinal, "documents": list(question.documents)}
+
+
+def _note(warehouse: Warehouse, questions: _Questions, *, source: str, state: str, rules: str) -> dict[str, Any]:
+    snapshots = warehouse.snapshots()
+    refused = len(warehouse.refusals(f"documents@{snapshots[-1].sequence}"))
+    content = {
+        "snapshots": [[snapshot.sequence, snapshot.digest] for snapshot in snapshots],
+        "pairs": digest_lines(map(canonical_json, questions.pairs)),
+        "cases": digest_lines(map(canonical_json, questions.cases)),
+    }
+    return {
+        "source_digest": source,
+        "state_digest": state,
+        "rules_digest": rules,
+        "warehouse_digest": digest(content),
+        "pairs": len(questions.pairs),
+        "cases": len(questions.cases),
+        "refused": refused + sum(len(refusals) for refusals in questions.refusals.values()),
+    }
+
+
+def _report(warehouse: Warehouse, note: IngestNote, *, documents_loaded: int, is_unchanged: bool) -> IngestReport:
+    return IngestReport(
+        snapshots=warehouse.snapshots(),
+        warehouse_digest=note.warehouse_digest,
+        documents_loaded=documents_loaded,
+        pairs=note.pairs,
+        cases=note.cases,
+        refused=note.refused,
+        is_unchanged=is_unchanged,
+    )
