@@ -14,7 +14,7 @@ from typing import Any
 from pipelines.documents import SUFFIXES, read_documents
 from pipelines.files import identify_files, list_files
 from pipelines.history import LoadedSnapshot, State, boundary_of, describe_states, states_to_load
-from pipelines.load import load_documents, load_questions, register_snapshot, replace_refusals, roll_back
+from pipelines.load import Loader, roll_back
 from pipelines.questions import read_cases, read_pairs
 from pipelines.spec import CaseSource, IngestSpec, Limits, PairSource
 from pipelines.warehouse import IngestNote, Warehouse
@@ -76,22 +76,23 @@ def ingest(spec: IngestSpec, *, progress: Progress) -> IngestReport:
     missing = states_to_load(states, history, latest_read=latest_read)
     questions = _read_questions(spec)
     roll_back(spec.warehouse, history)
-    replace_refusals(spec.warehouse, questions.refusals)
+    loader = Loader(spec.warehouse)
     problems = _question_problems(spec.limits, questions)
     loaded = 0
     for state in missing:
-        count, problem = _load_state(spec, warehouse, state, progress=progress)
+        count, problem = _load_state(spec, warehouse, loader, state, progress=progress)
         loaded += count
         if problem is not None:
             problems.append(problem)
             break
     if problems:
+        loader.replace_refusals(questions.refusals)
         raise _refused(spec, problems)
     _check_as_of(spec, warehouse)
-    load_questions(
-        spec.warehouse,
+    loader.load_questions(
         pairs=_numbered(questions.pairs),
         cases=_numbered(questions.cases),
+        refusals=questions.refusals,
         ingest=_note(warehouse, questions, source=source, state=states[-1].digest, rules=rules),
     )
     note = warehouse.last_ingest()
@@ -189,7 +190,9 @@ class _Reading:
         return f"  documents: there is none in {paths}" + (f"\n{refused}" if refused else "")
 
 
-def _load_state(spec: IngestSpec, warehouse: Warehouse, state: State, *, progress: Progress) -> tuple[int, str | None]:
+def _load_state(
+    spec: IngestSpec, warehouse: Warehouse, loader: Loader, state: State, *, progress: Progress
+) -> tuple[int, str | None]:
     """Load one state and register it; return how many documents were new or changed, or why it was not taken.
 
     A state seen now with the content of the last snapshot adds none.
@@ -198,11 +201,11 @@ def _load_state(spec: IngestSpec, warehouse: Warehouse, state: State, *, progres
     boundary = boundary_of(state, history, now=dt.datetime.now(dt.UTC))
     sequence = history[-1].sequence + 1 if history else 1
     reading = _Reading(state, max_bytes=spec.limits.max_document_bytes, progress=progress)
-    load_documents(spec.warehouse, reading.rows, boundary=boundary)
+    loader.load_documents(reading.rows, boundary=boundary)
     problem = reading.problem(spec.limits)
     if problem is not None:
         roll_back(spec.warehouse, history)
-        replace_refusals(spec.warehouse, {f"documents@{sequence}": reading.refusals})
+        loader.replace_refusals({f"documents@{sequence}": reading.refusals})
         return 0, problem
     content, count = _content_digest(warehouse, boundary)
     if count != reading.taken:
@@ -210,19 +213,19 @@ def _load_state(spec: IngestSpec, warehouse: Warehouse, state: State, *, progres
             f"the warehouse {spec.warehouse} gave back {count:,} of {reading.taken:,} documents",
             remedy="run again; if it happens again, delete the warehouse: it is loaded again from the sources",
         )
-    is_new = state.date is not None or not history or history[-1].digest != content
-    replace_refusals(spec.warehouse, {f"documents@{sequence if is_new else sequence - 1}": reading.refusals})
-    if is_new:
-        snapshot = LoadedSnapshot(
-            sequence=sequence,
-            date=state.date or boundary.date().isoformat(),
-            is_dated=state.date is not None,
-            boundary=boundary,
-            state_digest=state.digest,
-            digest=content,
-            documents=count,
-        )
-        register_snapshot(spec.warehouse, asdict(snapshot))
+    if state.date is None and history and history[-1].digest == content:
+        loader.replace_refusals({f"documents@{history[-1].sequence}": reading.refusals})
+        return 0, None
+    snapshot = LoadedSnapshot(
+        sequence=sequence,
+        date=state.date or boundary.date().isoformat(),
+        is_dated=state.date is not None,
+        boundary=boundary,
+        state_digest=state.digest,
+        digest=content,
+        documents=count,
+    )
+    loader.register_snapshot(asdict(snapshot), {f"documents@{sequence}": reading.refusals})
     return warehouse.count_new_documents(boundary), None
 
 

@@ -1,6 +1,6 @@
-"""Loading with dlt: one function per kind of load, each a dlt run of its own that commits or leaves no trace.
+"""Loading with dlt, and the repair of what a killed load left.
 
-Belongs here: dlt pipelines and resources, and the repair of what a killed load left. Not here: what to load.
+Belongs here: dlt pipelines and resources, and writing transactions. Not here: what to load.
 
 A load that was killed can leave dlt's packages half done and rows in the tables. Neither is finished: the sources
 are the truth and loading them again gives the same rows. So every run starts from an empty dlt working folder (dlt
@@ -29,55 +29,76 @@ if TYPE_CHECKING:
 _BUFFERED_ROWS = 100
 
 Row = Mapping[str, Any]
+Refusals = Mapping[str, Sequence[Refusal]]  # by origin
 
 
-def load_documents(warehouse: Path, rows: Callable[[], Iterator[Row]], *, boundary: dt.datetime) -> None:
-    """Load one state of all documents: dlt closes versions that are gone at `boundary` and opens new ones there."""
-    _run(
-        warehouse,
-        [
-            _resource(
-                "documents",
-                rows,
-                tables.DOCUMENTS,
-                {
-                    "disposition": "merge",
-                    "strategy": "scd2",
-                    "row_version_column_name": "content_hash",
-                    "validity_column_names": tables.VALIDITY,
-                    "boundary_timestamp": boundary.isoformat(),
-                },
-            )
-        ],
-    )
+class Loader:
+    """Runs dlt into one warehouse; what killed runs left in dlt's working folder is dropped first."""
+
+    def __init__(self, warehouse: Path) -> None:
+        self.warehouse = warehouse
+        self._pipeline: Any = None
+
+    def load_documents(self, rows: Callable[[], Iterator[Row]], *, boundary: dt.datetime) -> None:
+        """Load one state of all documents: versions that are gone end at `boundary`, new ones begin there."""
+        history = {
+            "disposition": "merge",
+            "strategy": "scd2",
+            "row_version_column_name": "content_hash",
+            "validity_column_names": tables.VALIDITY,
+            "boundary_timestamp": boundary.isoformat(),
+        }
+        self._run([_resource("documents", rows, tables.DOCUMENTS, history)])
+
+    def register_snapshot(self, snapshot: Row, refusals: Refusals) -> None:
+        """Make a loaded state a snapshot; it counts from the moment at which dlt marks this load as complete."""
+        snapshots = _resource("snapshots", lambda: iter([snapshot]), tables.SNAPSHOTS, "append")
+        self._run([snapshots, *_refusal_resources(refusals)])
+
+    def load_questions(self, *, pairs: Iterable[Row], cases: Iterable[Row], refusals: Refusals, ingest: Row) -> None:
+        """Replace all pairs and cases, and note what was read."""
+        self._run(
+            [
+                _resource("pairs", lambda: iter(pairs), tables.PAIRS, "replace"),
+                _resource("cases", lambda: iter(cases), tables.CASES, "replace"),
+                *_refusal_resources(refusals),
+                _resource("ingests", lambda: iter([ingest]), tables.INGESTS, "replace"),
+            ]
+        )
+
+    def replace_refusals(self, refusals: Refusals) -> None:
+        """Replace the quarantined rows of each origin by those given."""
+        with transaction(self.warehouse) as connection:
+            if "refusals" in table_names(connection):
+                query = f"DELETE FROM {tables.DATASET}.refusals WHERE list_contains(?, origin)"  # noqa: S608
+                connection.execute(query, [list(refusals)])
+        resources = _refusal_resources(refusals)
+        if resources:
+            self._run(resources)
+
+    def _run(self, resources: Sequence[Any]) -> None:
+        import dlt
+
+        with _translated(self.warehouse), dlt.config.values({"data_writer.buffer_max_items": _BUFFERED_ROWS}):
+            self._pipeline = self._pipeline or self._new_pipeline()
+            self._pipeline.run(resources, loader_file_format="parquet")
+
+    def _new_pipeline(self) -> Any:
+        import dlt
+
+        folder = self.warehouse.parent / "dlt"
+        shutil.rmtree(folder / tables.PIPELINE, ignore_errors=True)
+        return dlt.pipeline(
+            tables.PIPELINE,
+            pipelines_dir=str(folder),
+            destination=dlt.destinations.duckdb(str(self.warehouse)),
+            dataset_name=tables.DATASET,
+        )
 
 
-def register_snapshot(warehouse: Path, snapshot: Row) -> None:
-    """Make a loaded state a snapshot; it counts from the moment at which dlt marks this load as complete."""
-    _run(warehouse, [_resource("snapshots", lambda: iter([snapshot]), tables.SNAPSHOTS, "append")])
-
-
-def load_questions(warehouse: Path, *, pairs: Iterable[Row], cases: Iterable[Row], ingest: Row) -> None:
-    """Replace all pairs and cases, and note what was read."""
-    _run(
-        warehouse,
-        [
-            _resource("pairs", lambda: iter(pairs), tables.PAIRS, "replace"),
-            _resource("cases", lambda: iter(cases), tables.CASES, "replace"),
-            _resource("ingests", lambda: iter([ingest]), tables.INGESTS, "replace"),
-        ],
-    )
-
-
-def replace_refusals(warehouse: Path, refusals: Mapping[str, Sequence[Refusal]]) -> None:
-    """Replace the quarantined rows of each origin by those given."""
-    with transaction(warehouse) as connection:
-        if "refusals" in table_names(connection):
-            for origin in refusals:
-                connection.execute(f"DELETE FROM {tables.DATASET}.refusals WHERE origin = ?", [origin])  # noqa: S608
+def _refusal_resources(refusals: Refusals) -> list[Any]:
     rows = [_refusal_row(origin, refusal) for origin, many in refusals.items() for refusal in many]
-    if rows:
-        _run(warehouse, [_resource("refusals", lambda: iter(rows), tables.REFUSALS, "append")])
+    return [_resource("refusals", lambda: iter(rows), tables.REFUSALS, "append")] if rows else []
 
 
 def _refusal_row(origin: str, refusal: Refusal) -> Row:
@@ -92,7 +113,7 @@ def _refusal_row(origin: str, refusal: Refusal) -> Row:
 
 
 def roll_back(warehouse: Path, loaded: Sequence[LoadedSnapshot]) -> None:
-    """Take out all rows that no registered snapshot covers, and the note that the warehouse is complete."""
+    """Take out all rows that no registered snapshot covers, and what every ingest reads and notes anew."""
     last = loaded[-1].sequence if loaded else 0
     boundary = loaded[-1].boundary if loaded else dt.datetime(1, 1, 1, tzinfo=dt.UTC)
     statements: dict[str, list[tuple[str, list[Any]]]] = {
@@ -102,7 +123,10 @@ def roll_back(warehouse: Path, loaded: Sequence[LoadedSnapshot]) -> None:
         ],
         "snapshots": [("DELETE FROM {} WHERE sequence > ?", [last])],
         # an origin such as "documents@3" ends in the number of its snapshot
-        "refusals": [("DELETE FROM {} WHERE TRY_CAST(split_part(origin, '@', 2) AS BIGINT) > ?", [last])],
+        "refusals": [
+            ("DELETE FROM {} WHERE TRY_CAST(split_part(origin, '@', 2) AS BIGINT) > ?", [last]),
+            ("DELETE FROM {} WHERE origin IN ('pairs', 'cases')", []),
+        ],
         "ingests": [("DELETE FROM {}", [])],
     }
     with transaction(warehouse) as connection:
@@ -140,21 +164,6 @@ def _resource(name: str, rows: Callable[[], Iterator[Row]], columns: tables.Colu
     return dlt.resource(
         items, name=name, columns=columns, write_disposition=disposition, schema_contract=tables.CONTRACT
     )
-
-
-def _run(warehouse: Path, resources: Sequence[Any]) -> None:
-    import dlt
-
-    folder = warehouse.parent / "dlt"
-    with _translated(warehouse), dlt.config.values({"data_writer.buffer_max_items": _BUFFERED_ROWS}):
-        shutil.rmtree(folder / tables.PIPELINE, ignore_errors=True)
-        pipeline = dlt.pipeline(
-            tables.PIPELINE,
-            pipelines_dir=str(folder),
-            destination=dlt.destinations.duckdb(str(warehouse)),
-            dataset_name=tables.DATASET,
-        )
-        pipeline.run(resources, loader_file_format="parquet")
 
 
 @contextmanager
