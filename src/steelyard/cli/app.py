@@ -1,0 +1,120 @@
+"""The program `steelyard`: its commands, and how each way to end becomes an exit code.
+
+Belongs here: the list of commands and the border where errors are told. Not here: a command's work.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, NoReturn
+
+import typer
+from typer.exceptions import TyperException
+
+from steelyard import __version__
+from steelyard.cli import ask, doctor, init, plan, run
+from steelyard.cli.streams import error_record, print_json, tell_error
+from steelyard.errors import ConfigError, ServiceError, SteelyardError
+
+_BUG, _INTERRUPTED = 1, 130
+
+_EXAMPLES = """\b
+Examples:
+  steelyard init mine          a project of your own
+  steelyard plan               what a run would do, why, and how long it takes
+  steelyard run                weigh the arms, promote the winner
+  steelyard ask "How long?"    ask the promoted arm
+  steelyard doctor             what is missing on this machine
+
+\b
+Exit codes: 0 done, 1 a bug, 2 usage or project file, 3 data refused,
+4 outside service, 5 gate could not run, 130 interrupted."""
+
+app = typer.Typer(
+    name="steelyard",
+    help="Weighs base, RAG, tuned and hybrid on your own data and promotes the arm that the evidence favours.",
+    epilog=_EXAMPLES,
+    rich_markup_mode=None,  # plain help is there in half the time, and pastes well
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("run", short_help="Weigh the arms and promote the winner.", epilog=run.EXAMPLES)(run.run)
+app.command("plan", short_help="Show what a run would do, and why.", epilog=plan.EXAMPLES)(plan.plan)
+app.command("ask", short_help="Ask the promoted arm a question.", epilog=ask.EXAMPLES)(ask.ask)
+app.command("doctor", short_help="Look for what is missing here.", epilog=doctor.EXAMPLES)(doctor.doctor)
+app.command("init", short_help="Make a project of your own.", epilog=init.EXAMPLES)(init.init)
+
+
+def _print_version(is_asked: bool) -> None:
+    if is_asked:
+        typer.echo(f"steelyard {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _options(
+    context: typer.Context,
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command; without one, print the help."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main() -> NoReturn:
+    """Run the program with the process's own words and exit."""
+    sys.exit(run_program(sys.argv[1:]))
+
+
+def run_program(words: Sequence[str]) -> int:
+    """Run one command and return its exit code; errors are told on stderr, with `--json` on stdout too."""
+    try:
+        code = app(list(words), prog_name="steelyard", standalone_mode=False)
+    except TyperException as error:
+        return _end(ConfigError(error.format_message(), remedy=f"see {_help_of(words)}"), words)
+    except SteelyardError as error:
+        return _end(error, words)
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            return _end_with_bug(error, words)
+        return _end(ServiceError("the disk is full", remedy="free some space; then run again to resume"), words)
+    except Exception as error:  # the outermost border: whatever is left is a bug, and told as one
+        return _end_with_bug(error, words)
+    if code == _INTERRUPTED:
+        sys.stderr.write("interrupted; run again to resume\n")
+    return int(code or 0)
+
+
+def _end(error: SteelyardError, words: Sequence[str]) -> int:
+    tell_error(error)
+    if _wants_json(words):
+        message = str(error.args[0]) if error.args else type(error).__name__
+        record = error_record(type(error).__name__, message, remedy=error.remedy, exit_code=error.exit_code)
+        print_json(record, sys.stdout)
+    return error.exit_code
+
+
+def _end_with_bug(error: Exception, words: Sequence[str]) -> int:
+    traceback.print_exception(error)
+    sys.stderr.write(f"This is a bug in steelyard {__version__}. Please report it with the lines above.\n")
+    if _wants_json(words):
+        print_json(error_record(type(error).__name__, str(error), exit_code=_BUG), sys.stdout)
+    return _BUG
+
+
+def _wants_json(words: Sequence[str]) -> bool:
+    options = words[: words.index("--")] if "--" in words else words
+    return "--json" in options
+
+
+def _help_of(words: Sequence[str]) -> str:
+    commands = {command.name for command in app.registered_commands}
+    command = next((word for word in words if word in commands), None)
+    return f"steelyard {command} --help" if command else "steelyard --help"
