@@ -21,7 +21,9 @@ from steelyard.models.precision import Precision, choose_precision
 from steelyard.models.source import ModelSource, identity, parse_source
 from steelyard.progress import Progress, Silent
 from steelyard.records import Decoding
+from steelyard.tracking import Tracking
 from steelyard.training_set import Mix
+from steelyard.tune.recipe import LoraRecipe
 from steelyard.workspace import Workspace
 
 _BYTES_PER_MEGABYTE = 1_000_000
@@ -41,6 +43,17 @@ class Job:
         """The settings."""
         return self.loaded.project
 
+    @property
+    def tracking_uri(self) -> str:
+        """Where MLflow keeps runs and models."""
+        return self.project.mlflow.tracking_uri or f"sqlite:///{self.workspace.mlflow_database}"
+
+    def anchored(self, source: str) -> str:
+        """Return a model's name with a relative `path:` resolved against the project file's folder."""
+        if not source.startswith("path:"):
+            return source
+        return f"path:{(self.loaded.folder / source.removeprefix('path:')).resolve()}"
+
     @cached_property
     def precision(self) -> Precision:
         """Number format and device of the generator on this machine."""
@@ -49,17 +62,12 @@ class Job:
     @cached_property
     def base_source(self) -> ModelSource:
         """The base checkpoint."""
-        return parse_source(_anchored(self.project.models.generator.source, self.loaded.folder))
+        return parse_source(self.anchored(self.project.models.generator.source))
 
     @cached_property
     def base_identity(self) -> str:
         """What names the base checkpoint's content in fingerprints."""
         return identity(self.base_source, self.project.models.generator.sha256)
-
-    @property
-    def tracking_uri(self) -> str:
-        """Where MLflow keeps runs and models."""
-        return self.project.mlflow.tracking_uri or f"sqlite:///{self.workspace.mlflow_database}"
 
 
 def load_job(
@@ -155,8 +163,33 @@ def gate_rules(job: Job) -> GateRules:
     )
 
 
-def _anchored(source: str, folder: Path) -> str:
-    """Resolve a relative `path:` against the project file's folder."""
-    if not source.startswith("path:"):
-        return source
-    return f"path:{(folder / source.removeprefix('path:')).resolve()}"
+def lora_recipe(job: Job) -> LoraRecipe:
+    """Return how an adapter is trained."""
+    tune = job.project.tune
+    return LoraRecipe(
+        rank=tune.lora.rank,
+        alpha=tune.lora.alpha,
+        dropout=tune.lora.dropout,
+        target_modules=tune.lora.target_modules,
+        upper_layers=tune.lora.upper_layers,
+        epochs=tune.epochs,
+        learning_rate=tune.learning_rate,
+        schedule=tune.schedule,
+        warmup_share=tune.warmup_share,
+        batch_size=tune.batch_size,
+        gradient_accumulation=tune.gradient_accumulation,
+        max_length_tokens=tune.max_length_tokens,
+        checkpoint_every_steps=tune.checkpoint_every_steps,
+        seed=tune.seed,
+        dtype=job.precision.dtype,
+    )
+
+
+def tracking(job: Job) -> Tracking:
+    """Return where MLflow keeps runs and models."""
+    is_local = job.project.mlflow.tracking_uri is None
+    return Tracking(
+        uri=job.tracking_uri,
+        experiment=job.project.name,
+        artifacts=job.workspace.mlflow_artifacts if is_local else None,
+    )

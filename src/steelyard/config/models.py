@@ -231,12 +231,12 @@ class Splitter(Settings):
     """How documents are cut into passages."""
 
     max_characters: Annotated[int, Field(ge=50, le=20_000)] = 1_200
-    min_characters: Annotated[int, Field(ge=0)] = 0
-    """Neighbours are joined until they reach this length, where the structure allows."""
+    min_characters: Annotated[int, Field(ge=1)] | None = None
+    """A passage is complete once it holds this many, where the structure allows; filled up when left out."""
 
     @model_validator(mode="after")
     def _range(self) -> Splitter:
-        if self.min_characters > self.max_characters:
+        if self.min_characters is not None and self.min_characters > self.max_characters:
             raise ValueError("min_characters is larger than max_characters")
         return self
 
@@ -327,6 +327,8 @@ class TuneSettings(Settings):
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-4
     batch_size: Annotated[int, Field(ge=1, le=1_024)] = 8
     gradient_accumulation: Annotated[int, Field(ge=1, le=1_024)] = 1
+    schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
+    """How the learning rate falls after the warm-up."""
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
     max_length_tokens: Annotated[int, Field(ge=16, le=131_072)] = 1_024
     checkpoint_every_steps: Annotated[int, Field(ge=1)] = 25

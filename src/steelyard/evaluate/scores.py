@@ -15,7 +15,6 @@ import string
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import median
 from typing import Any, Literal
 
 from steelyard.citations import cited_documents, parse_object
@@ -147,25 +146,13 @@ def scorecard(
     hits: Mapping[str, Sequence[Hit]],
     *,
     rules: OutputRules,
-    latencies_seconds: Sequence[float] = (),
-    setup_seconds: float | None = None,
-    update_seconds: float | None = None,
 ) -> Scorecard:
-    """Score an arm's answers, overall and per kind of case.
-
-    `answers` and `hits` are keyed by case id; `latencies_seconds` are those of single questions. `update_seconds`
-    None means that the arm cannot be brought up to date.
-    """
+    """Score an arm's answers, overall and per kind of case; `answers` and `hits` are keyed by case id."""
     by_case = {case.id: score_case(case, answers[case.id], hits.get(case.id, ()), rules) for case in cases}
     kinds = sorted({str(case.kind) for case in cases})
     by_kind = {kind: _means([by_case[case.id] for case in cases if case.kind == kind]) for kind in kinds}
     metrics = _means(list(by_case.values()))
     metrics["refusal_precision"] = _refusal_precision(by_case)
-    metrics["latency_p50_seconds"] = Score(
-        median(latencies_seconds) if latencies_seconds else None, len(latencies_seconds)
-    )
-    metrics["setup_seconds"] = Score(setup_seconds, 1)
-    metrics["update_seconds"] = Score(update_seconds, 1)
     return Scorecard(arm=arm, metrics=metrics, by_kind=by_kind, by_case=by_case)
 
 
@@ -195,4 +182,4 @@ def refusal_of(expected: str, rules: OutputRules) -> str:
         return rules.refusal_text
     value = parse_object(expected) or {}
     refused = {name: None if name in rules.refusal_fields else item for name, item in value.items()}
-    return json.dumps(refused, ensure_ascii=False, separators=(", ", ": "))
+    return json.dumps(refused, ensure_ascii=False, separators=(",", ":"))

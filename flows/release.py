@@ -1,0 +1,226 @@
+"""The release flow: from sources to a promoted model, on one screen.
+
+Belongs here: the order of the stages, retries where the outside can fail, run names, the artifact, and running it in
+this process. Not here: what a stage does (see `flows.stages`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any, TypeVar
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.artifacts import verdict_artifact
+from flows.build import Job, gate_rules, load_job
+from flows.parts import Parts
+from flows.progress import RunLog
+from flows.stages.contexts import Question
+from flows.stages.data import Contract, accept, ingest_sources, pairs_snapshot
+from flows.stages.evaluation import ArmResult, evaluate_arm, measure_latencies, with_costs
+from flows.stages.index import IndexState, index_documents
+from flows.stages.promotion import Weighed, promote
+from flows.stages.tuning import Tuned, tune
+from pipelines.ingest import IngestReport
+from steelyard.decide import decide_tuning
+from steelyard.errors import ServiceError
+from steelyard.fingerprint import digest
+from steelyard.gate import judge
+from steelyard.progress import Progress
+from steelyard.records import Arm, Scorecard, TuneDecision, Verdict
+from steelyard.report import Digests, RunReport, Work
+
+CHEAP_ARMS: tuple[Arm, ...] = ("base", "rag")
+TRAINED_ARMS: tuple[Arm, ...] = ("tuned", "hybrid")
+_listener: ContextVar[Progress | None] = ContextVar("listener", default=None)
+_Result = TypeVar("_Result")
+
+
+def _outside_failed(task: object, run: object, state: Any) -> bool:
+    """Tell Prefect to retry what failed outside; bad data and bad settings stay bad."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, ServiceError | ConnectionError | TimeoutError)
+
+
+def _stage(name: str, *, retries: int = 0) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
+    """Make a task whose results and inputs stay in this process; what is finished is the ledger's business."""
+    made: Callable[[Callable[..., _Result]], Callable[..., _Result]] = task(
+        name=name,
+        task_run_name=name,
+        cache_policy=NO_CACHE,
+        persist_result=False,
+        retries=retries,
+        retry_delay_seconds=[2, 10][:retries] or None,
+        retry_condition_fn=_outside_failed if retries else None,
+    )
+    return made
+
+
+ingest = _stage("ingest", retries=2)(ingest_sources)
+validate = _stage("validate")(accept)
+index = _stage("index", retries=2)(index_documents)
+evaluate = _stage("evaluate", retries=1)(evaluate_arm)
+train = _stage("tune", retries=1)(tune)
+latency = _stage("latency")(measure_latencies)
+register_winner = _stage("promote", retries=2)(promote)
+
+
+@_stage("decide")
+def decide(job: Job, contract: Contract, rag: Scorecard) -> TuneDecision:
+    """Decide whether tuning can pay."""
+    return decide_tuning(
+        mode=job.project.decide.tune,
+        pairs=len(contract.pairs),
+        minimum_pairs=job.project.validation.pairs.minimum,
+        rag=rag,
+        format_target=job.project.decide.format_target,
+        fact_target=job.project.decide.fact_target,
+    )
+
+
+@_stage("gate")
+def gate(job: Job, scorecards: dict[Arm, Scorecard]) -> dict[Arm, Verdict]:
+    """Rule on every arm."""
+    return judge(scorecards, gate_rules(job))
+
+
+@flow(name="release", flow_run_name="release of {project_file}", validate_parameters=True)
+def release(project_file: str, profile: str | None = None, overrides: list[str] | None = None) -> dict[str, Any]:
+    """Ingest, validate, index, evaluate cheap arms, decide, tune, evaluate, gate, promote.
+
+    Args:
+        project_file: The project's YAML file.
+        profile: Lay <stem>.<profile>.yaml over it.
+        overrides: Settings of this run, as a.b=c.
+    """
+    progress = _listener.get() or RunLog()
+    job = load_job(Path(project_file), profile=profile, overrides=overrides or (), progress=progress)
+    with job.workspace.locked():
+        return _release(job).plain()
+
+
+def _release(job: Job) -> RunReport:
+    clock, parts = _Clock(), Parts(job)
+    try:
+        with clock.time("ingest"):
+            data = ingest(job)
+        with clock.time("validate"):
+            contract = validate(job, data)
+        with clock.time("index"):
+            state = index(job, parts, data)
+        question = Question(contract, state, data.snapshots[-1], pairs_snapshot(job, data, contract))
+        with clock.time("evaluate cheap arms"):
+            results = {arm: evaluate(job, parts, arm, question, adapter=None) for arm in CHEAP_ARMS}
+        decision = decide(job, contract, results["rag"].scorecard)
+        tuned: Tuned | None = None
+        if decision.is_tuning_worthwhile:
+            with clock.time("tune"):
+                tuned = train(job, parts, question)
+            with clock.time("evaluate tuned arms"):
+                for arm in TRAINED_ARMS:
+                    results[arm] = evaluate(job, parts, arm, question, adapter=tuned.adapter)
+        with clock.time("latency"):
+            measured = latency(job, parts, list(results), question, adapter=tuned.adapter if tuned else None)
+        scorecards = _with_costs(results, measured, state, tuned)
+        verdicts = gate(job, scorecards)
+        digests = _digests(data, state, question, results, tuned)
+        weighed = Weighed(scorecards, verdicts, digests, decision, tuned.adapter if tuned else None)
+        with clock.time("promote"):
+            run_id, version = register_winner(job, parts, question, weighed)
+    finally:
+        parts.close()
+    verdict_artifact(job.project.name, weighed)
+    return RunReport(
+        run_id=run_id,
+        project=job.project.name,
+        snapshot=question.latest,
+        precision=f"{job.precision.dtype} on {job.precision.device}",
+        promoted=weighed.promoted,
+        decision=decision,
+        verdicts=verdicts,
+        scores={arm: card.metrics for arm, card in scorecards.items()},
+        work=_work(data, state, results, measured.tokens_generated, tuned),
+        digests=digests,
+        seconds=clock.seconds,
+        model_version=version,
+        refused=contract.refused,
+        warnings=contract.warnings,
+    )
+
+
+def run_release(
+    project_file: Path, *, profile: str | None = None, overrides: Sequence[str] = (), progress: Progress | None = None
+) -> RunReport:
+    """Run the flow in this process, against the Prefect server that is set or a temporary one of its own.
+
+    Raises what the stages raise, see `steelyard.errors`.
+    """
+    from pydantic import TypeAdapter
+
+    from flows.server import server_at_hand
+
+    token = _listener.set(progress)
+    try:
+        with server_at_hand():
+            plain = release(str(project_file), profile=profile, overrides=list(overrides))
+    finally:
+        _listener.reset(token)
+    return TypeAdapter(RunReport).validate_python(plain)
+
+
+class _Clock:
+    """Seconds by stage."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+
+    @contextmanager
+    def time(self, stage: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.seconds[stage] = round(time.perf_counter() - started, 2)
+
+
+def _with_costs(
+    results: dict[Arm, ArmResult], measured: Any, state: IndexState, tuned: Tuned | None
+) -> dict[Arm, Scorecard]:
+    """Add costs: an index is brought up to date by indexing what changed, a tuned model without it by training."""
+    training = tuned.adapter.seconds if tuned else 0.0
+    costs: dict[Arm, tuple[float, float | None]] = {
+        "base": (0.0, None),
+        "rag": (state.setup_seconds, state.update_seconds),
+        "tuned": (training, training),
+        "hybrid": (state.setup_seconds + training, state.update_seconds),
+    }
+    return {
+        arm: with_costs(result.scorecard, measured, setup_seconds=costs[arm][0], update_seconds=costs[arm][1])
+        for arm, result in results.items()
+    }
+
+
+def _digests(
+    data: IngestReport, state: IndexState, question: Question, results: dict[Arm, ArmResult], tuned: Tuned | None
+) -> Digests:
+    return Digests(
+        warehouse=data.warehouse_digest,
+        index=state.digests[question.latest.sequence],
+        answers=digest({arm: result.digest for arm, result in results.items()}),
+        adapter=tuned.adapter.digest if tuned else None,
+    )
+
+
+def _work(
+    data: IngestReport, state: IndexState, results: dict[Arm, ArmResult], latency_tokens: int, tuned: Tuned | None
+) -> Work:
+    return Work(
+        documents_loaded=data.documents_loaded,
+        passages_embedded=state.passages_embedded,
+        answers_generated=sum(result.answers_generated for result in results.values()),
+        tokens_generated=sum(result.tokens_generated for result in results.values()) + latency_tokens,
+        steps_trained=tuned.steps_trained if tuned else 0,
+    )
