@@ -15,15 +15,17 @@ from typing import Literal
 from pipelines.spec import CaseSource, DocumentSource, IngestSpec, Limits, PairSource
 from steelyard.config.load import LoadedProject, load_project
 from steelyard.config.models import Project
+from steelyard.decide import decide_tuning
 from steelyard.evaluate.scores import OutputRules
 from steelyard.gate import GateRules, Limit
 from steelyard.models.precision import Precision, choose_precision
 from steelyard.models.source import ModelSource, identity, parse_source
 from steelyard.progress import Progress, Silent
-from steelyard.records import Decoding
+from steelyard.records import Decoding, Scorecard, TuneDecision
 from steelyard.tracking import Tracking
 from steelyard.training_set import Mix
 from steelyard.tune.recipe import LoraRecipe
+from steelyard.validate.rules import ValidationRules
 from steelyard.workspace import Workspace
 
 _BYTES_PER_MEGABYTE = 1_000_000
@@ -192,4 +194,30 @@ def tracking(job: Job) -> Tracking:
         uri=job.tracking_uri,
         experiment=job.project.name,
         artifacts=job.workspace.mlflow_artifacts if is_local else None,
+    )
+
+
+def validation_rules(job: Job) -> ValidationRules:
+    """Return the limits of the data contract."""
+    settings = job.project.validation
+    return ValidationRules(
+        min_pairs=settings.pairs.minimum,
+        max_pairs=settings.pairs.maximum,
+        min_cases=settings.minimum_cases,
+        max_question_characters=settings.max_question_characters,
+        min_document_characters=settings.minimum_document_characters,
+        max_refused_share=job.project.sources.max_refused_share,
+        severity={str(name): severity for name, severity in settings.severity.items()},
+    )
+
+
+def decide_tuning_for(job: Job, *, pairs: int, rag: Scorecard) -> TuneDecision:
+    """Decide whether tuning can pay, by the project's targets."""
+    return decide_tuning(
+        mode=job.project.decide.tune,
+        pairs=pairs,
+        minimum_pairs=job.project.validation.pairs.minimum,
+        rag=rag,
+        format_target=job.project.decide.format_target,
+        fact_target=job.project.decide.fact_target,
     )

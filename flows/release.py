@@ -17,7 +17,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import verdict_artifact
-from flows.build import Job, gate_rules, load_job
+from flows.build import Job, decide_tuning_for, gate_rules, load_job
 from flows.parts import Parts
 from flows.progress import RunLog
 from flows.stages.contexts import Question
@@ -27,7 +27,6 @@ from flows.stages.index import IndexState, index_documents
 from flows.stages.promotion import Weighed, promote
 from flows.stages.tuning import Tuned, tune
 from pipelines.ingest import IngestReport
-from steelyard.decide import decide_tuning
 from steelyard.errors import ServiceError
 from steelyard.fingerprint import digest
 from steelyard.gate import judge
@@ -73,14 +72,7 @@ register_winner = _stage("promote", retries=2)(promote)
 @_stage("decide")
 def decide(job: Job, contract: Contract, rag: Scorecard) -> TuneDecision:
     """Decide whether tuning can pay."""
-    return decide_tuning(
-        mode=job.project.decide.tune,
-        pairs=len(contract.pairs),
-        minimum_pairs=job.project.validation.pairs.minimum,
-        rag=rag,
-        format_target=job.project.decide.format_target,
-        fact_target=job.project.decide.fact_target,
-    )
+    return decide_tuning_for(job, pairs=len(contract.pairs), rag=rag)
 
 
 @_stage("gate")
@@ -113,7 +105,7 @@ def _release(job: Job) -> RunReport:
             contract = validate(job, data)
         with clock.time("index"):
             state = index(job, parts, data)
-        question = Question(contract, state, data.snapshots[-1], pairs_snapshot(job, data, contract))
+        question = Question(contract, state, data.snapshots[-1], pairs_snapshot(job, data.snapshots, contract))
         with clock.time("evaluate cheap arms"):
             results = {arm: evaluate(job, parts, arm, question, adapter=None) for arm in CHEAP_ARMS}
         decision = decide(job, contract, results["rag"].scorecard)

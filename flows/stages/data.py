@@ -6,17 +6,17 @@ Belongs here: calling both and remembering what was accepted. Not here: loading 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from flows.build import Job, ingest_spec, validation_rules
 from pipelines.ingest import IngestReport, ingest
 from pipelines.quarantine import append_refusals
 from pipelines.warehouse import Warehouse
-from steelyard.errors import DataError
 from steelyard.fingerprint import digest
 from steelyard.records import Case, Pair, Snapshot
+from steelyard.validate.fingerprint import validation_fingerprint
 
 Row = TypeVar("Row")
 
@@ -29,6 +29,19 @@ class Contract:
     cases: tuple[Case, ...]
     refused: int
     warnings: tuple[str, ...]
+
+    @classmethod
+    def accepted(
+        cls, pairs: Sequence[Pair], cases: Sequence[Case], record: Mapping[str, Any], *, refused_at_ingest: int
+    ) -> Contract:
+        """Return what a validation's record in the ledger leaves of the rows."""
+        refused_pairs, refused_cases = set(record["refused_pairs"]), set(record["refused_cases"])
+        return cls(
+            pairs=tuple(pair for pair in pairs if pair.id not in refused_pairs),
+            cases=tuple(case for case in cases if case.id not in refused_cases),
+            refused=refused_at_ingest + len(refused_pairs) + len(refused_cases),
+            warnings=tuple(record["warnings"]),
+        )
 
     @property
     def pairs_digest(self) -> str:
@@ -56,13 +69,7 @@ def accept(job: Job, report: IngestReport) -> Contract:
     if record is None:
         record = _validate(job, warehouse, pairs, cases, latest)
         job.workspace.ledger.record("validate", fingerprint, record)
-    refused_pairs, refused_cases = set(record["refused_pairs"]), set(record["refused_cases"])
-    return Contract(
-        pairs=tuple(pair for pair in pairs if pair.id not in refused_pairs),
-        cases=tuple(case for case in cases if case.id not in refused_cases),
-        refused=report.refused + len(refused_pairs) + len(refused_cases),
-        warnings=tuple(record["warnings"]),
-    )
+    return Contract.accepted(pairs, cases, record, refused_at_ingest=report.refused)
 
 
 def read_questions(job: Job, warehouse: Warehouse) -> tuple[list[Pair], list[Case]]:
@@ -82,12 +89,12 @@ def evenly_spaced(rows: Sequence[Row], count: int | None) -> list[Row]:
 
 def contract_fingerprint(job: Job, pairs: Sequence[Pair], cases: Sequence[Case], latest: Snapshot) -> str:
     """Return the identity of a validation: data and rules."""
-    from steelyard.validate.fingerprint import validation_fingerprint
-
     return validation_fingerprint(documents_digest=latest.digest, pairs=pairs, cases=cases, rules=validation_rules(job))
 
 
-def pairs_snapshot(job: Job, report: IngestReport, contract: Contract) -> Snapshot:
+def pairs_snapshot(
+    job: Job, snapshots: Sequence[Snapshot], contract: Contract, *, is_recorded: bool = True
+) -> Snapshot:
     """Return the snapshot that the pairs' contexts are retrieved from.
 
     That of `as_of` where the project names a date. Otherwise the one that these pairs were first seen with, so that a
@@ -96,34 +103,41 @@ def pairs_snapshot(job: Job, report: IngestReport, contract: Contract) -> Snapsh
     pairs = job.project.sources.pairs
     if pairs is not None and pairs.as_of is not None:
         return Warehouse(job.workspace.warehouse).snapshot_as_of(pairs.as_of.isoformat())
-    ledger, latest = job.workspace.ledger, report.snapshots[-1]
-    known = {snapshot.sequence: snapshot for snapshot in report.snapshots}
+    ledger, latest = job.workspace.ledger, snapshots[-1]
+    known = {snapshot.sequence: snapshot for snapshot in snapshots}
     record = ledger.find("pairs-snapshot", contract.pairs_digest)
     if record is not None and record["sequence"] in known:
         return known[record["sequence"]]
-    ledger.record("pairs-snapshot", contract.pairs_digest, {"sequence": latest.sequence})
+    if is_recorded:
+        ledger.record("pairs-snapshot", contract.pairs_digest, {"sequence": latest.sequence})
     return latest
 
 
 def _validate(
     job: Job, warehouse: Warehouse, pairs: Sequence[Pair], cases: Sequence[Case], latest: Snapshot
 ) -> dict[str, list[str]]:
-    from steelyard.validate import validate
+    from steelyard.validate import ContractError, validate
 
-    report = validate(
-        warehouse.documents(latest.sequence),
-        pairs,
-        cases,
-        rules=validation_rules(job),
-        docs_folder=job.workspace.data_docs,
-        progress=job.progress,
-    )
+    try:
+        report = validate(
+            warehouse.documents(latest.sequence),
+            pairs,
+            cases,
+            rules=validation_rules(job),
+            docs_folder=job.workspace.data_docs,
+            progress=job.progress,
+        )
+    except ContractError as error:
+        append_refusals(job.workspace.warehouse, error.report.refusals)
+        raise
     append_refusals(job.workspace.warehouse, report.refusals)
-    if not report.cases:
-        raise DataError("no case keeps the contract", remedy="see the quarantine in the warehouse for the reasons")
     kept_pairs, kept_cases = {pair.id for pair in report.pairs}, {case.id for case in report.cases}
     return {
         "refused_pairs": [pair.id for pair in pairs if pair.id not in kept_pairs],
         "refused_cases": [case.id for case in cases if case.id not in kept_cases],
-        "warnings": [result.name for result in report.results if not result.success],
+        "warnings": [
+            f"{result.table}: {result.name}: {result.observed}, expected {result.expected}"
+            for result in report.results
+            if not result.success
+        ],
     }

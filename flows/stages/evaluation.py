@@ -36,17 +36,27 @@ def evaluate_arm(job: Job, parts: Parts, arm: Arm, question: Question, *, adapte
 
     mine = adapter if arm in TUNED_ARMS else None
     fingerprint = arm_fingerprint(job, arm, question, adapter=mine)
-    codec = TypeAdapter(Scorecard)
-    record = job.workspace.ledger.find("evaluate", fingerprint)
-    if record is not None:
-        return ArmResult(codec.validate_python(record["scorecard"]), record["digest"])
+    found = recorded_result(job, fingerprint)
+    if found is not None:
+        return found
     result = _answer_and_score(job, parts, arm, question, adapter=mine)
+    codec = TypeAdapter(Scorecard)
     job.workspace.ledger.record(
         "evaluate",
         fingerprint,
         {"digest": result.digest, "scorecard": codec.dump_python(result.scorecard, mode="json")},
     )
     return result
+
+
+def recorded_result(job: Job, fingerprint: str) -> ArmResult | None:
+    """Return an evaluation that was done already, or None."""
+    from pydantic import TypeAdapter
+
+    record = job.workspace.ledger.find("evaluate", fingerprint)
+    if record is None:
+        return None
+    return ArmResult(TypeAdapter(Scorecard).validate_python(record["scorecard"]), record["digest"])
 
 
 def arm_fingerprint(job: Job, arm: Arm, question: Question, *, adapter: Adapter | None) -> str:

@@ -16,6 +16,7 @@ from steelyard.config.models import WeaviateStore
 from steelyard.fingerprint import digest
 from steelyard.gate import CODE_VERSION as GATE_VERSION
 from steelyard.models.source import identity, parse_source
+from steelyard.promote.aliases import Alias
 from steelyard.promote.bundle import (
     Bundle,
     IndexReference,
@@ -26,7 +27,7 @@ from steelyard.promote.bundle import (
     bundle_fingerprint,
 )
 from steelyard.promote.evidence import Evidence, record_evidence
-from steelyard.promote.registry import Alias, find_version, register
+from steelyard.promote.registry import find_version, register
 from steelyard.promote.verdict_table import verdict_table
 from steelyard.records import RETRIEVING_ARMS, TUNED_ARMS, Adapter, Arm, Scorecard, TuneDecision, Verdict
 from steelyard.report import Digests, ModelVersion

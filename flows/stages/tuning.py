@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
-from flows.build import Job, lora_recipe, output_rules, training_mix
-from flows.parts import Parts
+from flows.build import Job, lora_recipe, output_rules, tracking, training_mix
+from flows.parts import Parts, fetch_base
 from flows.stages.contexts import Question, contexts_fingerprint, pair_contexts
 from steelyard.evaluate.scores import refusal_of, supports
 from steelyard.fingerprint import digest
@@ -62,13 +62,18 @@ def make_examples(job: Job, parts: Parts, question: Question) -> tuple[TrainingE
 
 def tune(job: Job, parts: Parts, question: Question) -> Tuned:
     """Return the adapter, trained now when it is not there yet; an interrupted training goes on where it stopped."""
-    fingerprint = tuning_fingerprint(job, question)
-    record = job.workspace.ledger.find("tune", fingerprint)
-    if record is not None:
-        return Tuned(Adapter(**record), 0)
+    found = recorded_adapter(job, question)
+    if found is not None:
+        return Tuned(found, 0)
     adapter, trained = _train(job, parts, question)
-    job.workspace.ledger.record("tune", fingerprint, asdict(adapter))
+    job.workspace.ledger.record("tune", tuning_fingerprint(job, question), asdict(adapter))
     return Tuned(adapter, trained)
+
+
+def recorded_adapter(job: Job, question: Question) -> Adapter | None:
+    """Return an adapter that was trained already, or None."""
+    record = job.workspace.ledger.find("tune", tuning_fingerprint(job, question))
+    return None if record is None else Adapter(**record)
 
 
 def _train(job: Job, parts: Parts, question: Question) -> tuple[Adapter, int]:

@@ -213,6 +213,13 @@ class PairRules(Settings):
     maximum: Annotated[int, Field(ge=1)] = 50_000
 
 
+RuleName = Literal[
+    "document_length", "duplicate_documents", "known_kind", "question_length", "leaking_pairs", "contradicting_pairs",
+    "duplicate_pairs", "similar_pairs", "duplicate_cases", "unknown_documents", "accepted_share", "pair_count",
+    "case_count",
+]  # fmt: skip
+
+
 class ValidationSettings(Settings):
     """Limits of the data contract; critical ones stop the run, warnings are reported."""
 
@@ -220,10 +227,7 @@ class ValidationSettings(Settings):
     minimum_cases: Annotated[int, Field(ge=1)] = 10
     max_question_characters: Annotated[int, Field(ge=1)] = 4_000
     minimum_document_characters: Annotated[int, Field(ge=0)] = 20
-    severity: dict[
-        Literal["pair_count", "case_count", "question_length", "document_length", "contradicting_pairs"],
-        Literal["critical", "warning"],
-    ] = {}
+    severity: dict[RuleName, Literal["critical", "warning"]] = {}
     """Overrides of single rules' severities."""
 
 
