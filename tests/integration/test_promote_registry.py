@@ -8,29 +8,30 @@ from pathlib import Path
 import pytest
 
 from steelyard.errors import ConfigError, DataError, ServiceError
-from steelyard.promote import registry
+from steelyard.promote import aliases, registry
+from steelyard.promote.aliases import make_champion, rollback
 from steelyard.promote.bundle import Bundle, IndexReference, PinnedModel, PromptSettings, RetrievalSettings, TaskOutput
 from steelyard.promote.evidence import Evidence, record_evidence
-from steelyard.promote.registry import find_version, make_champion, register, resolve_alias, rollback
+from steelyard.promote.registry import find_version, register, resolve_alias
 from steelyard.records import Decoding, Score, Scorecard, Verdict
 from steelyard.report import Digests
 from steelyard.serving import MODEL_CODE
 from steelyard.tracking import Tracking, open_client
 
-SECRET = "s3cret-that-must-not-be-stored"
+SECRET = "s3cret-that-must-not-be-stored"  # noqa: S105 - looked for, never used
 
 
 def a_bundle(name: str = "lifecycle", *, data: str = "w1", **changes) -> Bundle:
+    """Return a bundle that is told apart by its name and its data."""
     bundle = Bundle(
         name=name,
         arm="rag",
-        base_model=PinnedModel("random:tiny", None, "random:tiny#version=1"),
+        base_model=PinnedModel("random:tiny", None, "random:tiny#version=1", "float32"),
         prompt=PromptSettings("Answer.", ()),
         decoding=Decoding(max_new_tokens=8),
         output=TaskOutput("text"),
-        precision="float32",
         digests=Digests(warehouse=data, index="i", answers="a", adapter=None),
-        embedder=PinnedModel("hash:64", None, "hash:64"),
+        embedder=PinnedModel("hash:64", None, "hash:64", "float32"),
         retrieval=RetrievalSettings(top_k=2, alpha=0.5),
         index=IndexReference("weaviate", {"host": "127.0.0.1", "api_key_env": "WEAVIATE_API_KEY"}, "Passages_1", 1),
         steelyard_version="0.1.0",
@@ -39,6 +40,7 @@ def a_bundle(name: str = "lifecycle", *, data: str = "w1", **changes) -> Bundle:
 
 
 def some_evidence(fingerprint: str = "e1") -> Evidence:
+    """Return the evidence of a small evaluation."""
     return Evidence(
         fingerprint=fingerprint,
         name="lifecycle, snapshot 1",
@@ -52,13 +54,18 @@ def some_evidence(fingerprint: str = "e1") -> Evidence:
 
 @pytest.fixture(scope="module")
 def tracking(tmp_path_factory) -> Tracking:
-    """One tracking database for the module (making it takes seconds); tests use model names of their own."""
+    """One tracking database for the module (making it takes seconds); tests use model names of their own.
+
+    It is made where an earlier attempt was killed.
+    """
     root = tmp_path_factory.mktemp("a tracking store #1")
+    (root / ".mlflow.db.killed").write_text("half a database")
     return Tracking(uri=f"sqlite:///{root}/mlflow.db", experiment="lifecycle", artifacts=root / "artifacts")
 
 
 @pytest.fixture(scope="module")
 def run_id(tracking) -> str:
+    """Return the MLflow run of that evidence."""
     return record_evidence(some_evidence(), tracking=tracking)
 
 
@@ -74,6 +81,7 @@ def put(tracking, run_id):
 
 
 def files_of(tracking: Tracking, name: str, version: str) -> list[Path]:
+    """Return every file that a model version holds."""
     source = open_client(tracking.uri).get_model_version(name, version).source
     folder = Path(source.removeprefix("file://").replace("%20", " ").replace("%23", "#"))
     return [path for path in folder.rglob("*") if path.is_file()]
@@ -129,7 +137,7 @@ def test_register_version_holds_no_pickle_no_path_no_secret(put, tracking, monke
 def test_register_secret_in_settings_refused_before_anything_is_stored(put, tracking):
     """A bundle with a secret leaves no trace in the registry."""
     reference = IndexReference("weaviate", {"api_key": SECRET}, "Passages_1", 1)
-    with pytest.raises(ConfigError, match="index.settings.api_key"):
+    with pytest.raises(ConfigError, match=r"index\.settings\.api_key"):
         put(a_bundle("secretive", index=reference))
     assert open_client(tracking.uri).search_model_versions("name = 'secretive'") == []
     assert SECRET.encode() not in Path(tracking.uri.removeprefix("sqlite:///")).read_bytes()
@@ -172,8 +180,7 @@ def test_rollback_cut_off_anywhere_ends_the_same(put, tracking, monkeypatch, ste
         rollback(name, tracking.uri)
     monkeypatch.undo()
     assert rollback(name, tracking.uri).version == "1"
-    aliases = open_client(tracking.uri).get_registered_model(name).aliases
-    assert {alias: str(version) for alias, version in aliases.items()} == {"champion": "1", "previous": "2"}
+    assert aliases.aliases_of(open_client(tracking.uri), name) == {"champion": "1", "previous": "2"}
 
 
 WRITES = (
@@ -206,7 +213,8 @@ def die_after(monkeypatch, writes: int) -> None:
             setattr(client, write, dying(getattr(client, write)))
         return client
 
-    monkeypatch.setattr(registry, "open_client", open_dying_client)
+    for module in (aliases, registry):
+        monkeypatch.setattr(module, "open_client", open_dying_client)
 
 
 @pytest.mark.parametrize("writes_done", range(7))  # all that registering and moving champion write
@@ -220,8 +228,7 @@ def test_register_cut_off_anywhere_ends_the_same(put, tracking, run_id, monkeypa
     monkeypatch.undo()
     assert put(a_bundle(name, data="w2")).version == "2"
     client = open_client(tracking.uri)
-    aliases = client.get_registered_model(name).aliases
-    assert {alias: str(version) for alias, version in aliases.items()} == {"champion": "2", "previous": "1"}
+    assert aliases.aliases_of(client, name) == {"champion": "2", "previous": "1"}
     experiment = client.get_run(run_id).info.experiment_id
     models = client.search_logged_models([experiment], f"name = '{name}'")
     assert [str(model.status) for model in models] == ["READY", "READY"]
@@ -273,29 +280,27 @@ def test_register_adapter_incomplete_refused(put, tmp_path, left_out):
 
 
 def test_register_adapter_pickles_stay_behind(put, tracking, tmp_path):
-    """Only weights and settings are taken from a training folder, and the settings name the model, not a path."""
-    (tmp_path / "adapter_config.json").write_text('{"base_model_name_or_path": "/home/me/cache/model"}')
+    """Only weights and settings are taken from a training folder, as they are."""
+    (tmp_path / "adapter_config.json").write_text('{"r": 4}')
     (tmp_path / "adapter_model.safetensors").write_bytes(b"weights")
     (tmp_path / "training_args.bin").write_bytes(b"\x80\x04")
     bundle = a_bundle("trained", arm="hybrid", digests=Digests("w", "i", "a", "ad"))
     files = {path.name: path for path in files_of(tracking, "trained", put(bundle, adapter_folder=tmp_path).version)}
     assert "training_args.bin" not in files
     assert files["adapter_model.safetensors"].read_bytes() == b"weights"
-    assert '"random:tiny"' in files["adapter_config.json"].read_text()
+    assert files["adapter_config.json"].read_text() == '{"r": 4}'
 
 
 def test_tracking_database_that_is_none_named_with_remedy(tmp_path):
     """A file that is no database is reported with its address and what to check."""
     (tmp_path / "mlflow.db").write_text("this is no database, it is a text of some length " * 40)
-    with pytest.raises(ServiceError, match="MLflow at sqlite:///.*mlflow.db.*\n.*To fix"):
+    with pytest.raises(ServiceError, match=r"MLflow at sqlite:///.*mlflow\.db.*\n.*To fix"):
         open_client(f"sqlite:///{tmp_path}/mlflow.db").search_experiments()
 
 
 def test_tracking_database_half_made_is_not_there(tmp_path, monkeypatch):
-    """A process killed while MLflow makes its tables leaves no database, and what it left is removed."""
+    """A process killed while MLflow makes its tables leaves no database: half of one would never open again."""
     import mlflow
-
-    from steelyard import tracking
 
     class Killed(mlflow.MlflowClient):
         def __init__(self, tracking_uri, registry_uri):
@@ -304,10 +309,12 @@ def test_tracking_database_half_made_is_not_there(tmp_path, monkeypatch):
             raise KeyboardInterrupt
 
     monkeypatch.setattr(mlflow, "MlflowClient", Killed)
-    database = tmp_path / "mlflow.db"
     with pytest.raises(KeyboardInterrupt):
-        tracking.open_client(f"sqlite:///{database}")
-    monkeypatch.undo()
-    assert not database.exists()
-    tracking.open_client(f"sqlite:///{database}")
-    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
+        open_client(f"sqlite:///{tmp_path}/mlflow.db")
+    assert not (tmp_path / "mlflow.db").exists()
+
+
+def test_tracking_database_leftovers_of_a_killed_attempt_removed(tracking, run_id):
+    """The next attempt makes the whole database and clears away what the killed one left."""
+    folder = Path(tracking.uri.removeprefix("sqlite:///")).parent
+    assert sorted(path.name for path in folder.iterdir()) == ["artifacts", "mlflow.db"]

@@ -20,16 +20,16 @@ from steelyard.report import Digests
 
 
 def a_bundle(**changes) -> Bundle:
+    """Return a bundle of the arm that retrieves, with changes."""
     bundle = Bundle(
         name="lifecycle",
         arm="rag",
-        base_model=PinnedModel("path:/models/small", None, "path:0123"),
+        base_model=PinnedModel("path:/models/small", None, "path:0123", "float32"),
         prompt=PromptSettings("Answer.", (Message("user", "Q?"), Message("assistant", "A."))),
         decoding=Decoding(max_new_tokens=8),
         output=TaskOutput("json", citation_field="source"),
-        precision="float32",
         digests=Digests(warehouse="w", index="i", answers="a", adapter=None),
-        embedder=PinnedModel("hash:64", None, "hash:64#version=1"),
+        embedder=PinnedModel("hash:64", None, "hash:64#version=1", "float32"),
         retrieval=RetrievalSettings(top_k=2, alpha=0.5),
         index=IndexReference("weaviate", {"host": "127.0.0.1", "api_key_env": "KEY"}, "Passages_1", 2),
         steelyard_version="0.1.0",
@@ -47,7 +47,7 @@ def test_bundle_json_round_trip_gives_the_same_bundle():
     [
         {"index": IndexReference("weaviate", {"host": "db.example"}, "Passages_1", 2)},
         {"index": IndexReference("weaviate", {"host": "127.0.0.1"}, "Passages_2", 9)},
-        {"base_model": PinnedModel("path:/elsewhere/small", None, "path:0123")},
+        {"base_model": PinnedModel("path:/elsewhere/small", None, "path:0123", "float32")},
         {"steelyard_version": "0.2.0"},
     ],
 )
@@ -60,12 +60,13 @@ def test_bundle_fingerprint_place_changes_identity_stays(changes):
     "changes",
     [
         {"arm": "hybrid", "digests": Digests("w", "i", "a", "ad")},
-        {"base_model": PinnedModel("path:/models/small", None, "path:4567")},
-        {"embedder": PinnedModel("hash:64", None, "hash:64#version=2")},
+        {"base_model": PinnedModel("path:/models/small", None, "path:4567", "float32")},
+        {"embedder": PinnedModel("hash:64", None, "hash:64#version=2", "float32")},
         {"prompt": PromptSettings("Answer briefly.", ())},
         {"decoding": Decoding(max_new_tokens=9)},
         {"output": TaskOutput("text")},
-        {"precision": "bfloat16"},
+        {"base_model": PinnedModel("path:/models/small", None, "path:0123", "bfloat16")},
+        {"embedder": PinnedModel("hash:64", None, "hash:64#version=1", "bfloat16")},
         {"retrieval": RetrievalSettings(top_k=3, alpha=0.5)},
         {"index": IndexReference("lancedb", {"path": "/x"}, "Passages_1", 2)},
         {"digests": Digests("w2", "i", "a", None)},

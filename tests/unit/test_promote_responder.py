@@ -10,6 +10,7 @@ from steelyard.records import Completion, Hit, Passage
 
 
 def a_hit(document_id: str) -> Hit:
+    """Return a hit in a document."""
     passage = Passage(f"{document_id}-1", document_id, 0, f"Title of {document_id}", "", "Its text.", "file", 1)
     return Hit(passage, 1.0)
 
@@ -24,6 +25,7 @@ def echo_last_document(prompts) -> list[Completion]:
 
 
 def a_responder(arm="rag", search=None, generate=echo_last_document) -> Responder:
+    """Return a responder with real prompts and citations and a scripted model."""
     return Responder(
         arm=arm,
         generate=generate,

@@ -26,13 +26,14 @@ _USER_IN_ADDRESS = re.compile(r"[a-z][a-z0-9+.-]*://[^/\s@]+@", re.IGNORECASE)
 class PinnedModel:
     """A model by name (`hf:`, `path:`, `pypi:`, `random:`, `hash:`) and by what the name stood for.
 
-    `sha256` is the pinned digest of the package, `identity` the digest of what was resolved; a `path:` may stand for
-    something else tomorrow, an identity never does.
+    `sha256` is the pinned digest of the package, `identity` names the content that was resolved (a `path:` may stand
+    for something else tomorrow, an identity never does), `dtype` is the precision that it ran in, in torch's name.
     """
 
     source: str
     sha256: str | None
     identity: str
+    dtype: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,6 @@ class Bundle:
     prompt: PromptSettings
     decoding: Decoding
     output: TaskOutput
-    precision: str
     digests: Digests
     embedder: PinnedModel | None = None
     retrieval: RetrievalSettings | None = None
@@ -113,13 +113,12 @@ def bundle_fingerprint(bundle: Bundle) -> str:
             "format": BUNDLE_FORMAT,
             "name": bundle.name,
             "arm": bundle.arm,
-            "base_model": bundle.base_model.identity,
+            "base_model": [bundle.base_model.identity, bundle.base_model.dtype],
             "prompt": bundle.prompt,
             "decoding": bundle.decoding,
             "output": bundle.output,
-            "precision": bundle.precision,
             "digests": bundle.digests,
-            "embedder": None if bundle.embedder is None else bundle.embedder.identity,
+            "embedder": None if bundle.embedder is None else [bundle.embedder.identity, bundle.embedder.dtype],
             "retrieval": bundle.retrieval,
             "store": None if bundle.index is None else bundle.index.store,
         }

@@ -5,7 +5,6 @@ Belongs here: what lies in the folder and how it is described. Not here: where t
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -52,7 +51,7 @@ def write_model_folder(
             input_example=[input_example],
             pip_requirements=[f"steelyard=={bundle.steelyard_version}"],
             mlflow_model=description,
-            metadata={"arm": bundle.arm, "precision": bundle.precision},
+            metadata={"arm": bundle.arm, "precision": bundle.base_model.dtype},
             uv_project_path=str(staging),  # no lock file lies there: the folder we run in is no part of the model
         )
     _forget_paths(description, folder)
@@ -75,9 +74,6 @@ def _copy_adapter(staging: Path, bundle: Bundle, adapter_folder: Path | None) ->
     target.mkdir()
     for name in _ADAPTER_FILES:
         shutil.copyfile(adapter_folder / name, target / name)
-    settings = json.loads((target / "adapter_config.json").read_text(encoding="utf-8"))
-    settings["base_model_name_or_path"] = bundle.base_model.source  # training wrote a folder of its own machine
-    (target / "adapter_config.json").write_text(json.dumps(settings, indent=2, sort_keys=True), encoding="utf-8")
     return target
 
 

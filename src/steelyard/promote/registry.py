@@ -1,9 +1,9 @@
-"""The model registry: versions, their aliases, and the way back.
+"""The model registry: a bundle becomes one version, once.
 
-Belongs here: registering a bundle once, moving `champion` and `challenger`, rolling back, finding a version. Not
-here: what a version holds (see `package`) and whether it deserves its alias (the gate, and a person).
+Belongs here: registering and finding versions. Not here: what a version holds (see `package`) and which
+alias it deserves (see `aliases`).
 
-Every function can be killed anywhere and called again: each step looks for what the one before it left.
+`register` can be killed anywhere and called again: each step looks for what the one before it left.
 """
 
 from __future__ import annotations
@@ -12,20 +12,17 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any
 
 from steelyard.errors import ConfigError
+from steelyard.promote.aliases import Alias, aliases_of, move_alias, strongest, version_record
 from steelyard.promote.bundle import Bundle, bundle_fingerprint, check_bundle
 from steelyard.promote.lookup import find_in_sqlite
 from steelyard.promote.package import write_model_folder
 from steelyard.report import ModelVersion
 from steelyard.tracking import Tracking, experiment_id, open_client, service_errors, sqlite_path
 
-Alias = Literal["champion", "challenger"]
-
 BUNDLE_TAG = "steelyard_bundle"
-_PREVIOUS = "previous"
-_REPLACED = "replaced"  # there only while a roll-back is under way
 _MAX_DESCRIPTION_CHARACTERS = 5_000  # MLflow's column
 
 
@@ -53,7 +50,7 @@ def register(
     with service_errors(tracking.uri):
         version = _find(client, bundle.name, bundle_fingerprint(bundle))
         if version is None:
-            model = _pending_model(client, experiment, bundle, run_id)
+            model = _logged_model(client, experiment, bundle, run_id)
             if model.status != "READY":
                 with TemporaryDirectory() as place:
                     write_model_folder(
@@ -68,8 +65,8 @@ def register(
                     client.log_model_artifacts(model.model_id, str(Path(place) / "model"))
                 client.finalize_logged_model(model.model_id, "READY")
             version = _create_version(client, bundle, model=model, description=description, tags=tags or {})
-        _set_alias(client, bundle.name, alias, str(version.version))
-    return _record(bundle.name, str(version.version), alias)
+        move_alias(client, bundle.name, alias, str(version.version))
+    return version_record(bundle.name, str(version.version), alias)
 
 
 def find_version(name: str, fingerprint: str, tracking_uri: str) -> ModelVersion | None:
@@ -81,14 +78,14 @@ def find_version(name: str, fingerprint: str, tracking_uri: str) -> ModelVersion
     if database is not None:
         found = find_in_sqlite(database, name=name, tag=BUNDLE_TAG, value=fingerprint)
         if found is not None:
-            return None if not found else _record(name, found[0].version, _strongest(found[0].aliases))
+            return version_record(name, found[0].version, strongest(found[0].aliases)) if found else None
     client = open_client(tracking_uri)
     with service_errors(tracking_uri):
         version = _find(client, name, fingerprint)
         if version is None:
             return None
-        aliases = [a for a, number in _aliases(client, name).items() if number == str(version.version)]
-    return _record(name, str(version.version), _strongest(aliases))
+        held = [alias for alias, number in aliases_of(client, name).items() if number == str(version.version)]
+    return version_record(name, str(version.version), strongest(held))
 
 
 def resolve_alias(name: str, alias: str, tracking_uri: str) -> ModelVersion:
@@ -98,46 +95,10 @@ def resolve_alias(name: str, alias: str, tracking_uri: str) -> ModelVersion:
     """
     client = open_client(tracking_uri)
     with service_errors(tracking_uri):
-        version = _aliases(client, name).get(alias)
+        version = aliases_of(client, name).get(alias)
     if version is None:
         raise ConfigError(f"model {name} has no {alias}", remedy=_how_to_promote(alias))
-    return _record(name, version, alias)
-
-
-def make_champion(name: str, version: str, tracking_uri: str) -> ModelVersion:
-    """Move `champion` to a version and keep `previous` on the one it leaves.
-
-    Raises `ServiceError` when there is no such version.
-    """
-    client = open_client(tracking_uri)
-    with service_errors(tracking_uri):
-        client.get_model_version(name, version)
-        _set_alias(client, name, "champion", version)
-    return _record(name, version, "champion")
-
-
-def rollback(name: str, tracking_uri: str) -> ModelVersion:
-    """Swap `champion` and `previous` and return the new champion; a second call swaps back.
-
-    Raises `ConfigError` when there is nothing to go back to.
-    """
-    client = open_client(tracking_uri)
-    with service_errors(tracking_uri):
-        aliases = _aliases(client, name)
-        leaving = aliases.get(_REPLACED, aliases.get("champion"))
-        target = aliases.get(_PREVIOUS)
-        if _REPLACED in aliases and target == leaving:  # cut off when all but the last step was done
-            target = aliases.get("champion")
-        if leaving is None or target is None or target == leaving:
-            raise ConfigError(
-                f"model {name} has no previous champion to roll back to",
-                remedy="choose a version in the MLflow UI and give it the alias champion",
-            )
-        client.set_registered_model_alias(name, _REPLACED, leaving)
-        client.set_registered_model_alias(name, "champion", target)
-        client.set_registered_model_alias(name, _PREVIOUS, leaving)
-        client.delete_registered_model_alias(name, _REPLACED)
-    return _record(name, target, "champion")
+    return version_record(name, version, alias)
 
 
 def _find(client: Any, name: str, fingerprint: str) -> Any:
@@ -145,7 +106,7 @@ def _find(client: Any, name: str, fingerprint: str) -> Any:
     return min(versions, key=lambda version: int(version.version), default=None)
 
 
-def _pending_model(client: Any, experiment: str, bundle: Bundle, run_id: str) -> Any:
+def _logged_model(client: Any, experiment: str, bundle: Bundle, run_id: str) -> Any:
     """Return the logged model that a killed run left for this bundle and run, or a new one."""
     fingerprint = bundle_fingerprint(bundle)
     left = client.search_logged_models([experiment], f"tags.{BUNDLE_TAG} = '{fingerprint}'")
@@ -175,41 +136,6 @@ def _create_version(client: Any, bundle: Bundle, *, model: Any, description: str
         tags={**tags, **digests, "arm": bundle.arm, BUNDLE_TAG: bundle_fingerprint(bundle)},
         description=description[:_MAX_DESCRIPTION_CHARACTERS],
     )
-
-
-def _set_alias(client: Any, name: str, alias: Alias, version: str) -> None:
-    aliases = _aliases(client, name)
-    if alias == "champion":
-        leaving = aliases.get("champion")
-        if leaving is not None and leaving != version:
-            client.set_registered_model_alias(name, _PREVIOUS, leaving)
-        if aliases.get("challenger") == version:
-            client.delete_registered_model_alias(name, "challenger")
-        if _REPLACED in aliases:  # a roll-back that was cut off is overtaken by this move
-            client.delete_registered_model_alias(name, _REPLACED)
-    if aliases.get(alias) != version:
-        client.set_registered_model_alias(name, alias, version)
-
-
-def _aliases(client: Any, name: str) -> dict[str, str]:
-    from mlflow.exceptions import MlflowException
-
-    try:
-        model = client.get_registered_model(name)
-    except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
-            raise
-        return {}
-    return {alias: str(version) for alias, version in model.aliases.items()}
-
-
-def _strongest(aliases: list[str]) -> str:
-    return next((alias for alias in ("champion", "challenger", _PREVIOUS) if alias in aliases), "")
-
-
-def _record(name: str, version: str, alias: str) -> ModelVersion:
-    uri = f"models:/{name}@{alias}" if alias else f"models:/{name}/{version}"
-    return ModelVersion(name=name, version=version, alias=alias, uri=uri)
 
 
 def _how_to_promote(alias: str) -> str:

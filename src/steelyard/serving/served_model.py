@@ -59,12 +59,14 @@ def _questions_of(table: Any) -> list[Any]:
 @contextmanager
 def _as_mlflow_errors() -> Iterator[None]:
     """Turn our errors into MLflow's, whose scoring server shows the message: 400 for the data, 503 for the rest."""
+    from mlflow.protos.databricks_pb2 import INVALID_PARAMETER_VALUE, TEMPORARILY_UNAVAILABLE
+
     from steelyard.errors import DataError, SteelyardError
 
     try:
         yield
     except SteelyardError as error:
-        code = "INVALID_PARAMETER_VALUE" if isinstance(error, DataError) else "TEMPORARILY_UNAVAILABLE"
+        code = INVALID_PARAMETER_VALUE if isinstance(error, DataError) else TEMPORARILY_UNAVAILABLE
         raise MlflowException(str(error), error_code=code) from error
 
 

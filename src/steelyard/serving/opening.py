@@ -1,0 +1,190 @@
+"""A bundle opened with its real parts.
+
+Belongs here: which implementation each part of a bundle stands for. Not here: how answers come about (see
+`steelyard.promote.responder`) and how MLflow asks for them (see `served_model`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from steelyard.citations import cited_passages
+from steelyard.errors import ConfigError, DataError
+from steelyard.generate.local import LocalGenerator
+from steelyard.models.precision import RequestedPrecision, choose_precision
+from steelyard.models.source import ModelSource, identity, parse_source, resolve
+from steelyard.progress import Progress, Silent
+from steelyard.promote.bundle import Bundle, IndexReference, PinnedModel
+from steelyard.promote.responder import Responder, Retrieval
+from steelyard.prompts import render_prompt
+from steelyard.records import Completion, Hit, Prompt
+
+if TYPE_CHECKING:
+    from steelyard.index.embed import Embedder
+    from steelyard.index.protocol import Index
+
+_QUESTIONS_PER_BATCH = 16  # bounds the memory of one call, however many questions it brings
+
+
+def default_cache() -> Path:
+    """Return the folder that models are cached in: STEELYARD_CACHE, or the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("STEELYARD_CACHE") or platformdirs.user_cache_dir("steelyard"))
+
+
+def open_bundle(
+    bundle: Bundle,
+    *,
+    adapter_folder: Path | None,
+    cache: Path | None = None,
+    index_settings: Mapping[str, Any] | None = None,
+    progress: Progress | None = None,
+) -> Responder:
+    """Return what answers as the bundle's arm does; the models are loaded by the first question.
+
+    `index_settings` replace the bundle's own where the index lies elsewhere. Raises `ConfigError` when a name stands
+    for another model than the one promoted
+    or a key is not set, `DataError` when the adapter is not the one promoted, and
+    `ServiceError` when a model or the store cannot be had.
+    """
+    return Responder(
+        arm=bundle.arm,
+        generate=_generate(bundle, adapter_folder, cache or default_cache(), progress or Silent()),
+        render=lambda question, hits: render_prompt(
+            question, instructions=bundle.prompt.instructions, examples=bundle.prompt.examples, hits=hits
+        ),
+        cite=lambda text, hits: cited_passages(text, hits, citation_field=bundle.output.citation_field),
+        search=_search(bundle, index_settings, cache or default_cache(), progress or Silent()),
+    )
+
+
+def _generate(
+    bundle: Bundle, adapter_folder: Path | None, cache: Path, progress: Progress
+) -> Callable[[Sequence[Prompt]], list[Completion]]:
+    adapter = _same_adapter(bundle, adapter_folder) if bundle.has_adapter else None
+    pinned = bundle.base_model
+    source = _same_model(pinned)
+    precision = choose_precision(cast(RequestedPrecision, pinned.dtype))
+    generator = LocalGenerator(
+        resolve(source, sha256=pinned.sha256, cache=cache, progress=progress),
+        model_identity=pinned.identity,
+        dtype=precision.dtype,
+        device=precision.device,
+        adapter=adapter,
+        adapter_fingerprint=None if adapter is None else bundle.digests.adapter,
+    )
+
+    def generate(prompts: Sequence[Prompt]) -> list[Completion]:
+        starts = range(0, len(prompts), _QUESTIONS_PER_BATCH)
+        batches = (prompts[start : start + _QUESTIONS_PER_BATCH] for start in starts)
+        return [completion for batch in batches for completion in generator.generate(batch, bundle.decoding)]
+
+    return generate
+
+
+def _search(
+    bundle: Bundle, index_settings: Mapping[str, Any] | None, cache: Path, progress: Progress
+) -> Callable[[Sequence[str]], Retrieval] | None:
+    if bundle.index is None or bundle.embedder is None or bundle.retrieval is None:
+        return None
+    reference, retrieval = bundle.index, bundle.retrieval
+    embedder = _open_embedder(bundle.embedder, cache, progress)
+    index = _open_index(reference, {**reference.settings, **(index_settings or {})}, embedder.dimensions)
+
+    def search(questions: Sequence[str]) -> Retrieval:
+        snapshot = _served_snapshot(index, reference)
+        hits: list[list[Hit]] = []
+        for start in range(0, len(questions), _QUESTIONS_PER_BATCH):
+            some = questions[start : start + _QUESTIONS_PER_BATCH]
+            vectors = embedder.embed(some)
+            hits += index.search_many(some, vectors, snapshot=snapshot, top_k=retrieval.top_k, alpha=retrieval.alpha)
+        return Retrieval(snapshot, hits)
+
+    return search
+
+
+def _served_snapshot(index: Index, reference: IndexReference) -> int:
+    """Return the snapshot to answer from.
+
+    What is published in the bundle's own collection; while the pointer names another collection (made by another
+    embedder or splitter, which this bundle cannot search), the snapshot that the bundle was evaluated on.
+    """
+    pointer = index.pointer()
+    if pointer is None:
+        raise DataError(
+            f"nothing is published in the index that collection {reference.collection} belongs to",
+            remedy="run `steelyard run`, which publishes what it has indexed and checked",
+        )
+    return pointer.snapshot if pointer.collection == index.collection else reference.evaluated_snapshot
+
+
+def _open_embedder(pinned: PinnedModel, cache: Path, progress: Progress) -> Embedder:
+    from steelyard.index.embed import EmbeddingDtype, HashEmbedder, SentenceTransformerEmbedder
+
+    if pinned.source.startswith("hash:"):
+        return HashEmbedder(int(pinned.source.removeprefix("hash:")))
+    source = _same_model(pinned)
+    return SentenceTransformerEmbedder(
+        resolve(source, sha256=pinned.sha256, cache=cache, progress=progress),
+        identity=pinned.identity,
+        dtype=cast(EmbeddingDtype, pinned.dtype),
+        device=choose_precision("auto").device,
+    )
+
+
+def _same_model(pinned: PinnedModel) -> ModelSource:
+    source = parse_source(pinned.source)
+    found = identity(source, pinned.sha256)
+    if found != pinned.identity:
+        raise ConfigError(
+            f"model {pinned.source} is {found}, but {pinned.identity} was promoted",
+            remedy="put the model that was promoted back in its place, or run `steelyard run` to weigh the new one",
+        )
+    return source
+
+
+def _same_adapter(bundle: Bundle, folder: Path | None) -> Path:
+    from steelyard.tune.folder import adapter_digest
+
+    if folder is None:
+        raise DataError(f"arm {bundle.arm} of {bundle.name} came without its adapter", remedy="promote it again")
+    found = adapter_digest(folder)
+    if found != bundle.digests.adapter:
+        raise DataError(
+            f"the adapter in {folder} has the digest {found}, but {bundle.digests.adapter} was promoted",
+            remedy="its files were changed or damaged: roll back, or promote it again",
+        )
+    return folder
+
+
+def _open_index(reference: IndexReference, settings: Mapping[str, Any], dimensions: int) -> Index:
+    if reference.store == "lancedb":
+        from steelyard.index.lance import LanceIndex
+
+        return LanceIndex(Path(settings["path"]), collection=reference.collection, dimensions=dimensions)
+    if reference.store == "weaviate":
+        from steelyard.index.weaviate_store import WeaviateIndex, connect
+
+        address = {name: value for name, value in settings.items() if name != "api_key_env"}
+        client = connect(**address, api_key=_key(settings.get("api_key_env"), reference.store))
+        return WeaviateIndex(client, collection=reference.collection, dimensions=dimensions)
+    raise ConfigError(
+        f"index store {reference.store!r} of collection {reference.collection} is not known here",
+        remedy="install the version of Steelyard that the model's requirements.txt names",
+    )
+
+
+def _key(variable: str | None, store: str) -> str | None:
+    if variable is None:
+        return None
+    key = os.environ.get(variable)
+    if not key:
+        raise ConfigError(
+            f"environment variable {variable}, which holds the key of {store}, is not set",
+            remedy=f"set {variable} where the model is served",
+        )
+    return key
