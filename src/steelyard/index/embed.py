@@ -72,7 +72,7 @@ class SentenceTransformerEmbedder:
     @cached_property
     def dimensions(self) -> int:
         """The length of a vector, read from the model's own description."""
-        return _described_dimensions(self._folder) or int(self._model.get_sentence_embedding_dimension())
+        return _described_dimensions(self._folder) or int(self._model.get_embedding_dimension())
 
     @cached_property
     def _model(self) -> Any:
@@ -130,6 +130,10 @@ class HashEmbedder:
 
     def embed(self, texts: Sequence[str]) -> Any:
         """Return the vectors of one batch of texts."""
+        import numpy as np
+
+        if not texts:
+            return np.zeros((0, self._dimensions), dtype=np.float32)
         return _normalised(self._vectorizer.transform(texts).toarray())
 
     @cached_property

@@ -40,6 +40,7 @@ _POINTER_FILE = "pointer.json"
 _IDS_A_FILTER = 500  # ids named in one filter: long filters take longer to parse than the scans they save
 _QUERIES_A_CALL = 128  # query vectors in one call: bounds the memory that their results take
 _ROWS_A_BATCH = 1024
+_MOST_COLLECTIONS = 10_000  # LanceDB lists ten tables unless told otherwise
 # Files of older table versions are kept this long, for readers that still use them.
 _KEEP_VERSIONS = timedelta(hours=1)
 
@@ -91,10 +92,18 @@ class LanceIndex:
     @cached_property
     def _table(self) -> Any:
         with self._errors("opened"):
-            table = self._database.create_table(self._name, schema=_schema(self._dimensions), exist_ok=True)
+            if self._name in self._collections():
+                table = self._database.open_table(self._name)
+            else:
+                table = self._database.create_table(self._name, schema=_schema(self._dimensions), exist_ok=True)
+            if table.schema.names != [*_COLUMNS, "vector"]:
+                raise ValueError(f"its columns are {', '.join(table.schema.names)}")
         found = table.schema.field("vector").type.list_size
         check_dimensions(found, self._dimensions, collection=self._name, store=str(self._folder))
         return table
+
+    def _collections(self) -> list[str]:
+        return sorted(self._database.table_names(limit=_MOST_COLLECTIONS))
 
     @contextmanager
     def _errors(self, done: str) -> Iterator[None]:
@@ -302,7 +311,7 @@ class LanceIndex:
 
         with self._errors("read"):
             passages = self._table.count_rows()
-            collections = tuple(sorted(self._database.table_names(limit=1000)))
+            collections = tuple(self._collections())
         return StoreDescription(
             store="lancedb",
             version=version("lancedb"),
