@@ -23,10 +23,9 @@ def terms(text: str) -> list[str]:
     """
     found: list[str] = []
     for compound in _COMPOUND.findall(_folded(text)):
-        parts = _PART.findall(compound)
-        if parts != [compound]:
-            found.append(compound)
-        found.extend(parts)
+        found.append(compound)
+        if not compound.isalnum():
+            found.extend(part for part in _PART.findall(compound) if part != compound)
     return found
 
 
