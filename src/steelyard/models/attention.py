@@ -78,7 +78,8 @@ def cpu_attention(
         return _prompt(query * scale, *_joined(shared, key, value)), None
     if shared is not None:
         raise ValueError("a shared prefix needs unpadded prompts, or one new token a row")
-    return sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    output, _ = sdpa_attention_forward(module, query, key, value, attention_mask, scaling=scaling, **kwargs)
+    return output, None
 
 
 def _prompt(query: Any, key: Any, value: Any) -> Any:

