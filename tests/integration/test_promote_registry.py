@@ -162,6 +162,20 @@ def test_rollback_twice_swaps_there_and_back(put, tracking):
     assert rollback("pendulum", tracking.uri).version == "2"
 
 
+def test_register_after_rollback_asks_a_person(put, tracking):
+    """A flow that runs again does not undo a roll-back: the version waits for a review, which then clears it."""
+    put(a_bundle("undone"))
+    put(a_bundle("undone", data="w2"))
+    rollback("undone", tracking.uri)
+    assert put(a_bundle("undone", data="w2")).alias == "challenger"
+    assert resolve_alias("undone", "champion", tracking.uri).version == "1"
+    open_client(tracking.uri).set_registered_model_alias("undone", "champion", "2")  # in the MLflow UI
+    assert put(a_bundle("undone", data="w2")).alias == "champion"
+    make_champion("undone", "2", tracking.uri)
+    put(a_bundle("undone"))
+    assert put(a_bundle("undone", data="w2")).alias == "champion"
+
+
 def test_rollback_without_previous_says_so(put, tracking):
     """There is nothing behind a first champion."""
     put(a_bundle("first"))
@@ -169,18 +183,22 @@ def test_rollback_without_previous_says_so(put, tracking):
         rollback("first", tracking.uri)
 
 
-@pytest.mark.parametrize("steps_done", [0, 1, 2, 3])
+@pytest.mark.parametrize("steps_done", range(6))  # all that a roll-back over a rolled-back version writes
 def test_rollback_cut_off_anywhere_ends_the_same(put, tracking, monkeypatch, steps_done):
     """A roll-back that was killed after any of its steps is finished by the next one."""
     name = f"cut-{steps_done}"
+    client = open_client(tracking.uri)
     put(a_bundle(name))
     put(a_bundle(name, data="w2"))
+    client.set_model_version_tag(name, "1", aliases.ROLLED_BACK_TAG, "true")
     die_after(monkeypatch, steps_done)
     with pytest.raises(KeyboardInterrupt):
         rollback(name, tracking.uri)
     monkeypatch.undo()
     assert rollback(name, tracking.uri).version == "1"
-    assert aliases.aliases_of(open_client(tracking.uri), name) == {"champion": "1", "previous": "2"}
+    assert aliases.aliases_of(client, name) == {"champion": "1", "previous": "2"}
+    marked = [aliases.ROLLED_BACK_TAG in client.get_model_version(name, version).tags for version in ("1", "2")]
+    assert marked == [False, True]
 
 
 WRITES = (
@@ -191,6 +209,8 @@ WRITES = (
     "create_model_version",
     "set_registered_model_alias",
     "delete_registered_model_alias",
+    "set_model_version_tag",
+    "delete_model_version_tag",
 )
 
 

@@ -17,18 +17,19 @@ from steelyard.tracking import open_client, service_errors
 
 Alias = Literal["champion", "challenger"]
 
+ROLLED_BACK_TAG = "steelyard_rolled_back"
 _PREVIOUS = "previous"
 _REPLACED = "replaced"  # there only while a roll-back is under way
 
 
 def make_champion(name: str, version: str, tracking_uri: str) -> ModelVersion:
-    """Move `champion` to a version and keep `previous` on the one it leaves.
+    """Move `champion` to a version, as a person decided, and keep `previous` on the one it leaves.
 
     Raises `ServiceError` when there is no such version.
     """
     client = open_client(tracking_uri)
     with service_errors(tracking_uri):
-        client.get_model_version(name, version)
+        _forgive(client, name, version)
         move_alias(client, name, "champion", version)
     return version_record(name, version, "champion")
 
@@ -36,6 +37,7 @@ def make_champion(name: str, version: str, tracking_uri: str) -> ModelVersion:
 def rollback(name: str, tracking_uri: str) -> ModelVersion:
     """Swap `champion` and `previous` and return the new champion; a second call swaps back.
 
+    The version that is left is marked, so that no flow makes it champion again without a person (see `register`).
     Raises `ConfigError` when there is nothing to go back to.
     """
     client = open_client(tracking_uri)
@@ -51,10 +53,17 @@ def rollback(name: str, tracking_uri: str) -> ModelVersion:
                 remedy="choose a version in the MLflow UI and give it the alias champion",
             )
         client.set_registered_model_alias(name, _REPLACED, leaving)
+        client.set_model_version_tag(name, leaving, ROLLED_BACK_TAG, "true")
         client.set_registered_model_alias(name, "champion", target)
         client.set_registered_model_alias(name, _PREVIOUS, leaving)
+        _forgive(client, name, target)
         client.delete_registered_model_alias(name, _REPLACED)
     return version_record(name, target, "champion")
+
+
+def _forgive(client: Any, name: str, version: str) -> None:
+    if ROLLED_BACK_TAG in client.get_model_version(name, version).tags:
+        client.delete_model_version_tag(name, version, ROLLED_BACK_TAG)
 
 
 def move_alias(client: Any, name: str, alias: Alias, version: str) -> None:

@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from steelyard.errors import ConfigError
-from steelyard.promote.aliases import Alias, aliases_of, move_alias, strongest, version_record
+from steelyard.promote.aliases import ROLLED_BACK_TAG, Alias, aliases_of, move_alias, strongest, version_record
 from steelyard.promote.bundle import Bundle, bundle_fingerprint, check_bundle
 from steelyard.promote.lookup import find_in_sqlite
 from steelyard.promote.package import write_model_folder
@@ -40,9 +40,10 @@ def register(
 ) -> ModelVersion:
     """Register a bundle as a model version, give it the alias, and return it.
 
-    The same bundle is registered once; a second call only sees to the alias. `run_id` is the MLflow run of the
-    evidence, `model_code` the Python file that MLflow runs to load the model. Raises `DataError` or `ConfigError` for
-    a bundle that cannot be stored and `ServiceError` when MLflow fails.
+    The same bundle is registered once; a second call only sees to the alias. A version that was rolled back becomes
+    `challenger` where it would become `champion`: a flow does not undo what a person did. `run_id` is the MLflow run
+    of the evidence, `model_code` the Python file that MLflow runs to load the model. Raises `DataError` or
+    `ConfigError` for a bundle that cannot be stored and `ServiceError` when MLflow fails.
     """
     check_bundle(bundle)
     client = open_client(tracking.uri)
@@ -65,8 +66,12 @@ def register(
                     client.log_model_artifacts(model.model_id, str(Path(place) / "model"))
                 client.finalize_logged_model(model.model_id, "READY")
             version = _create_version(client, bundle, model=model, description=description, tags=tags or {})
-        move_alias(client, bundle.name, alias, str(version.version))
-    return version_record(bundle.name, str(version.version), alias)
+        number = str(version.version)
+        is_champion = aliases_of(client, bundle.name).get("champion") == number
+        if ROLLED_BACK_TAG in version.tags and not is_champion:
+            alias = "challenger"
+        move_alias(client, bundle.name, alias, number)
+    return version_record(bundle.name, number, alias)
 
 
 def find_version(name: str, fingerprint: str, tracking_uri: str) -> ModelVersion | None:
