@@ -542,3 +542,24 @@ def test_lance_folder_that_cannot_be_made_is_named(tmp_path):
 
     with pytest.raises(ServiceError, match=r"store cannot be opened(.|\n)*To fix"):
         index.count(1)
+
+
+@pytest.mark.parametrize("mode", ["local", "custom"])
+def test_weaviate_that_does_not_answer_is_named(mode):
+    """A port where nobody listens gives an error with host, ports and what to check."""
+    port = free_port()
+
+    with pytest.raises(ServiceError, match=rf"Weaviate at 127.0.0.1:{port} (.|\n)*cannot be reached(.|\n)*To fix"):
+        connect(
+            mode=mode, host="127.0.0.1", http_port=port, grpc_host=None, grpc_port=free_port(), is_secure=False,
+            api_key=None,
+        )  # fmt: skip
+
+
+def test_weaviate_cloud_without_a_key_is_refused():
+    """The missing key is told before anything is contacted."""
+    with pytest.raises(ConfigError, match="needs an API key"):
+        connect(
+            mode="cloud", host="x.weaviate.cloud", http_port=443, grpc_host=None, grpc_port=443, is_secure=True,
+            api_key=None,
+        )  # fmt: skip
