@@ -167,6 +167,7 @@ class _Reading:
         self._max_bytes = max_bytes
         self._progress = progress
         self.taken = 0
+        self.longest_bytes = 0
         self.refusals: list[Refusal] = []
 
     def rows(self) -> Iterator[dict[str, Any]]:
@@ -174,6 +175,7 @@ class _Reading:
         for item in read_documents(self._state.sources, max_bytes=self._max_bytes):
             if isinstance(item, Document):
                 self.taken += 1
+                self.longest_bytes = max(self.longest_bytes, len(item.text.encode()))
                 yield asdict(item)
             else:
                 self.refusals.append(item)
@@ -201,7 +203,7 @@ def _load_state(
     boundary = boundary_of(state, history, now=dt.datetime.now(dt.UTC))
     sequence = history[-1].sequence + 1 if history else 1
     reading = _Reading(state, max_bytes=spec.limits.max_document_bytes, progress=progress)
-    loader.load_documents(reading.rows, boundary=boundary)
+    loader.load_documents(reading.rows, boundary=boundary, longest_bytes=lambda: reading.longest_bytes)
     problem = reading.problem(spec.limits)
     if problem is not None:
         roll_back(spec.warehouse, history)

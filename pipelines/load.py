@@ -26,7 +26,11 @@ if TYPE_CHECKING:
     from duckdb import DuckDBPyConnection
 
 # How many documents dlt holds before it writes them to disk: its own 5,000 would be gigabytes of long documents.
-_BUFFERED_ROWS = 100
+_BUFFERED_ROWS = 20
+# Left alone, DuckDB keeps a whole load in memory until 80% of the machine's is used. It can do with little as long as
+# a text fits into one of its 256 KB blocks; longer ones it has to hold until the load is committed.
+_FRUGAL = {"memory_limit": "1GB", "preserve_insertion_order": False}
+_LONG_TEXT_BYTES = 200_000
 
 Row = Mapping[str, Any]
 Refusals = Mapping[str, Sequence[Refusal]]  # by origin
@@ -39,8 +43,13 @@ class Loader:
         self.warehouse = warehouse
         self._pipeline: Any = None
 
-    def load_documents(self, rows: Callable[[], Iterator[Row]], *, boundary: dt.datetime) -> None:
-        """Load one state of all documents: versions that are gone end at `boundary`, new ones begin there."""
+    def load_documents(
+        self, rows: Callable[[], Iterator[Row]], *, boundary: dt.datetime, longest_bytes: Callable[[], int]
+    ) -> None:
+        """Load one state of all documents: versions that are gone end at `boundary`, new ones begin there.
+
+        `longest_bytes` is asked after all rows were taken: how long the longest text is.
+        """
         history = {
             "disposition": "merge",
             "strategy": "scd2",
@@ -48,7 +57,10 @@ class Loader:
             "validity_column_names": tables.VALIDITY,
             "boundary_timestamp": boundary.isoformat(),
         }
-        self._run([_resource("documents", rows, tables.DOCUMENTS, history)])
+        self._run(
+            [_resource("documents", rows, tables.DOCUMENTS, history)],
+            settings=lambda: _FRUGAL if longest_bytes() <= _LONG_TEXT_BYTES else {},
+        )
 
     def register_snapshot(self, snapshot: Row, refusals: Refusals) -> None:
         """Make a loaded state a snapshot; it counts from the moment at which dlt marks this load as complete."""
@@ -76,24 +88,34 @@ class Loader:
         if resources:
             self._run(resources)
 
-    def _run(self, resources: Sequence[Any]) -> None:
+    def _run(self, resources: Sequence[Any], *, settings: Callable[[], Mapping[str, Any]] = lambda: _FRUGAL) -> None:
         import dlt
 
         with _translated(self.warehouse), dlt.config.values({"data_writer.buffer_max_items": _BUFFERED_ROWS}):
             self._pipeline = self._pipeline or self._new_pipeline()
-            self._pipeline.run(resources, loader_file_format="parquet")
+            self._pipeline.extract(resources, loader_file_format="parquet")
+            self._pipeline.normalize()
+            self._pipeline.load(destination=self._destination(settings()))
 
     def _new_pipeline(self) -> Any:
         import dlt
 
         folder = self.warehouse.parent / "dlt"
         shutil.rmtree(folder / tables.PIPELINE, ignore_errors=True)
-        return dlt.pipeline(
+        pipeline = dlt.pipeline(
             tables.PIPELINE,
             pipelines_dir=str(folder),
-            destination=dlt.destinations.duckdb(str(self.warehouse)),
+            destination=self._destination(_FRUGAL),
             dataset_name=tables.DATASET,
         )
+        pipeline.sync_destination()
+        return pipeline
+
+    def _destination(self, settings: Mapping[str, Any]) -> Any:
+        import dlt
+        from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+
+        return dlt.destinations.duckdb(DuckDbCredentials(str(self.warehouse), global_config=dict(settings)))
 
 
 def _refusal_resources(refusals: Refusals) -> list[Any]:

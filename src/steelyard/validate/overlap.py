@@ -46,13 +46,13 @@ def _leak(pair: Pair, by_document: Mapping[str, Case], by_question: Mapping[str,
 
 def contradictions(pairs: Sequence[Pair]) -> list[str | None]:
     """Return for each pair another one with the same input and another output."""
-    by_input: dict[str, list[Pair]] = defaultdict(list)
+    by_input: dict[str, dict[str, Pair]] = defaultdict(dict)
     for pair in pairs:
-        by_input[normalise(pair.input)].append(pair)
+        by_input[normalise(pair.input)].setdefault(pair.output, pair)
 
     def reason(pair: Pair) -> str | None:
-        for other in by_input[normalise(pair.input)]:
-            if other.output != pair.output:
+        for output, other in by_input[normalise(pair.input)].items():
+            if output != pair.output:
                 return f"pair {pair.id!r} contradicts pair {other.id!r}: the same input, another output"
         return None
 
