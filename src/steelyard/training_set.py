@@ -74,7 +74,15 @@ def training_examples(
     examples = []
     for pair in pairs:
         chance = random.Random(digest([mix.seed, pair.id]))  # noqa: S311 - a seeded draw, not a secret
-        hits, output = _context_and_output(pair, contexts[pair.id], top_k, mix, chance, is_supported, to_refusal)
+        hits, output = _context_and_output(
+            pair,
+            contexts[pair.id],
+            top_k=top_k,
+            mix=mix,
+            draw=chance.random(),
+            is_supported=is_supported,
+            to_refusal=to_refusal,
+        )
         prompt = render_prompt(pair.input, instructions=instructions, hits=hits)
         examples.append(TrainingExample(messages=prompt.messages, completion=output))
     return tuple(examples)
@@ -83,13 +91,13 @@ def training_examples(
 def _context_and_output(
     pair: Pair,
     hits: Sequence[Hit],
+    *,
     top_k: int,
     mix: Mix,
-    chance: random.Random,
+    draw: float,
     is_supported: IsSupported,
     to_refusal: ToRefusal,
 ) -> tuple[Sequence[Hit] | None, str]:
-    draw = chance.random()
     if draw < mix.without_context_share:
         return None, pair.output
     if pair.kind == "unanswerable":
