@@ -5,6 +5,7 @@ Belongs here: the `Job` and its parts. Not here: the work (see `flows.stages`).
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from steelyard.config.models import Project
 from steelyard.decide import decide_tuning
 from steelyard.evaluate.scores import OutputRules
 from steelyard.gate import GateRules, Limit
+from steelyard.models.cache import default_cache
 from steelyard.models.precision import Precision, choose_precision
 from steelyard.models.source import ModelSource, identity, parse_source
 from steelyard.progress import Progress, Silent
@@ -86,16 +88,9 @@ def load_job(
     return Job(
         loaded=loaded,
         workspace=Workspace((root / loaded.project.name).resolve()),
-        cache=model_cache(),
+        cache=default_cache(),
         progress=progress or Silent(),
     )
-
-
-def model_cache() -> Path:
-    """Return the folder that models are cached in."""
-    import platformdirs
-
-    return Path(os.environ.get("STEELYARD_CACHE") or platformdirs.user_cache_dir("steelyard"))
 
 
 def ingest_spec(job: Job) -> IngestSpec:
@@ -148,9 +143,14 @@ def decoding(job: Job) -> Decoding:
 
 
 def training_mix(job: Job) -> Mix:
-    """Return how training contexts are varied."""
+    """Return how training contexts are varied: drawn anew in every epoch."""
     tune = job.project.tune
-    return Mix(tune.without_context_share, tune.missing_gold_share, tune.seed)
+    return Mix(
+        rounds=math.ceil(tune.epochs),
+        without_context_share=tune.without_context_share,
+        missing_gold_share=tune.missing_gold_share,
+        seed=tune.seed,
+    )
 
 
 def gate_rules(job: Job) -> GateRules:
@@ -166,7 +166,7 @@ def gate_rules(job: Job) -> GateRules:
 
 
 def lora_recipe(job: Job) -> LoraRecipe:
-    """Return how an adapter is trained."""
+    """Return how an adapter is trained; the examples hold every pair once an epoch already."""
     tune = job.project.tune
     return LoraRecipe(
         rank=tune.lora.rank,
@@ -174,7 +174,7 @@ def lora_recipe(job: Job) -> LoraRecipe:
         dropout=tune.lora.dropout,
         target_modules=tune.lora.target_modules,
         upper_layers=tune.lora.upper_layers,
-        epochs=tune.epochs,
+        epochs=tune.epochs / math.ceil(tune.epochs),
         learning_rate=tune.learning_rate,
         schedule=tune.schedule,
         warmup_share=tune.warmup_share,

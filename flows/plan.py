@@ -98,8 +98,7 @@ def _steps_of_changed_sources(job: Job, spec: IngestSpec, warehouse: Warehouse) 
         changed += len(differing) + len(before.keys() - after.keys())
         passages += sum(len(_keys(job, after[key]) - _keys(job, before.get(key))) for key in differing)
         before = after
-    cases = sum(isinstance(row, Case) for row in read_cases(spec.cases, max_bytes=spec.limits.max_document_bytes))
-    pairs = _count_pairs(spec)
+    pairs, cases = _count_questions(job, spec)
     reason = "nothing is loaded yet" if not history else "files have changed since the last load"
     return [
         Step("ingest", "run", reason, {"documents": changed, "snapshots": len(states)}, _INGEST_SECONDS),
@@ -124,10 +123,15 @@ def _keys(job: Job, document: Document | None) -> set[str]:
     return {draft.content_key for draft in split_document(document, **asdict(split_settings(job)))}
 
 
-def _count_pairs(spec: IngestSpec) -> int:
-    if spec.pairs is None:
-        return 0
-    return sum(isinstance(row, Pair) for row in read_pairs(spec.pairs, max_bytes=spec.limits.max_document_bytes))
+def _count_questions(job: Job, spec: IngestSpec) -> tuple[int, int]:
+    """Return how many pairs and cases would be taken, samples considered."""
+    sources, limit = job.project.sources, spec.limits.max_document_bytes
+    cases = sum(isinstance(row, Case) for row in read_cases(spec.cases, max_bytes=limit))
+    pairs = 0
+    if spec.pairs is not None:
+        pairs = sum(isinstance(row, Pair) for row in read_pairs(spec.pairs, max_bytes=limit))
+    pair_sample = None if sources.pairs is None else sources.pairs.sample
+    return min(pairs, pair_sample or pairs), min(cases, sources.cases.sample or cases)
 
 
 def _index_steps(job: Job, warehouse: Warehouse, snapshots: Sequence[Snapshot]) -> list[Step]:

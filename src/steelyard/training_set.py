@@ -24,8 +24,13 @@ ToRefusal = Callable[[str], str]
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How training contexts are varied, so that a tuned arm learns to read, to do without and to refuse."""
+    """How training contexts are varied, so that a tuned arm learns to read, to do without and to refuse.
 
+    Every pair is used once a round, with a context drawn anew: the same question is seen with the passage that
+    answers it and without, which is what teaches the difference.
+    """
+
+    rounds: int
     without_context_share: float
     missing_gold_share: float
     seed: int
@@ -64,7 +69,7 @@ def training_examples(
     is_supported: IsSupported,
     to_refusal: ToRefusal,
 ) -> tuple[TrainingExample, ...]:
-    """Return one training example a pair, in the order of the pairs.
+    """Return one training example a pair and round, in the order of the pairs within each round.
 
     `contexts` holds more than `top_k` passages a pair, best first. A share of the pairs is trained without passages;
     from a share the supporting passages are taken away; wherever the passages shown do not hold the answer, the ideal
@@ -72,8 +77,8 @@ def training_examples(
     2024, trains with distractors in the same way).
     """
     examples = []
-    for pair in pairs:
-        chance = random.Random(digest([mix.seed, pair.id]))  # noqa: S311 - a seeded draw, not a secret
+    for turn, pair in ((turn, pair) for turn in range(mix.rounds) for pair in pairs):
+        chance = random.Random(digest([mix.seed, turn, pair.id]))  # noqa: S311 - a seeded draw, not a secret
         hits, output = _context_and_output(
             pair,
             contexts[pair.id],

@@ -71,19 +71,26 @@ def examples(mix, contexts=CONTEXTS):
 def test_training_examples_unsupported_context_teaches_refusal():
     """Where the passages do not hold the answer, the ideal output is a refusal."""
     blind = {p.id: [hit("x", "noise")] for p in PAIRS}
-    outputs = {e.completion for e in examples(Mix(0.0, 0.0, 1), blind)}
+    outputs = {e.completion for e in examples(Mix(1, 0.0, 0.0, 1), blind)}
     assert outputs == {"refused", '{"v": null}'}
 
 
 def test_training_examples_mix_takes_gold_away_and_leaves_context_out():
     """Shares hold roughly, gold that was taken away is gone, and the same seed draws the same."""
-    made = examples(Mix(0.3, 0.3, 1))
+    made = examples(Mix(1, 0.3, 0.3, 1))
     bare = [e for e in made if "<document" not in e.messages[-1].content]
     refused = [e for e in made if e.completion == "refused"]
     assert 8 <= len(bare) <= 28
     assert 4 <= len(refused) <= 20
     assert all("value" not in e.messages[-1].content for e in refused)
-    assert made == examples(Mix(0.3, 0.3, 1))
+    assert made == examples(Mix(1, 0.3, 0.3, 1))
+
+
+def test_training_examples_rounds_draw_contexts_anew():
+    """Two rounds hold every pair twice, and not with the same contexts."""
+    made = examples(Mix(2, 0.3, 0.3, 1))
+    assert len(made) == 2 * len(PAIRS)
+    assert made[: len(PAIRS)] != made[len(PAIRS) :]
 
 
 def test_worked_examples_show_supported_pairs_and_a_refusal():

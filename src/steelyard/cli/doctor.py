@@ -45,13 +45,14 @@ def doctor(
 ) -> None:
     """Look at versions, disk, memory, ports, models and stores; change nothing."""
     with open_session() as session:
-        from flows.build import load_job, model_cache
+        from flows.build import load_job
         from steelyard.doctor import safely, versions, worst
+        from steelyard.models.cache import default_cache
 
         if file is None and DEFAULT_FILE.is_file():
             file = DEFAULT_FILE
         job = None if file is None else load_job(file, profile=profile, overrides=overrides or ())
-        looks = dict(_machine(model_cache()))
+        looks = dict(_machine(default_cache()))
         if job is not None:
             looks |= dict(_project(job))
         checks = [safely(name, look) for name, look in looks.items()]
@@ -86,20 +87,17 @@ def _machine(cache: Path) -> Iterator[tuple[str, _Look]]:
 
 
 def _project(job: Job) -> Iterator[tuple[str, _Look]]:
+    from flows.build import tracking
     from steelyard import doctor as look
 
     generator, embedder = job.project.models.generator, job.project.models.embedder
     yield "workspace", partial(look.check_disk, "workspace", job.workspace.root)
     yield "precision", partial(look.check_precision, generator.precision)
     for name, model in (("generator", generator), ("embedder", embedder)):
-        yield (
-            name,
-            partial(
-                look.check_model, name, model.source, sha256=model.sha256, folder=job.loaded.folder, cache=job.cache
-            ),
-        )
+        source = job.anchored(model.source)
+        yield name, partial(look.check_model, name, source, sha256=model.sha256, cache=job.cache)
     yield "store", _store(job.project, job.workspace.index)
-    yield "mlflow", partial(look.check_tracking, job.tracking_uri)
+    yield "mlflow", partial(look.check_tracking, tracking(job).uri)
 
 
 def _store(project: Project, folder: Path) -> _Look:

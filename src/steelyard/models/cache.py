@@ -21,6 +21,13 @@ from steelyard.progress import Progress
 _FULL_DISK = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
+def default_cache() -> Path:
+    """Return the folder that models are cached in: STEELYARD_CACHE, or the user's cache folder."""
+    import platformdirs
+
+    return Path(os.environ.get("STEELYARD_CACHE") or platformdirs.user_cache_dir("steelyard"))
+
+
 def build_entry(cache: Path, name: str, build: Callable[[Path], None], *, progress: Progress) -> Path:
     """Return the folder `cache/name`, made by `build(folder)` unless it is there already.
 

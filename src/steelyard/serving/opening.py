@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 from steelyard.citations import cited_passages
 from steelyard.errors import ConfigError, DataError
 from steelyard.generate.local import LocalGenerator
+from steelyard.models.cache import default_cache
 from steelyard.models.precision import RequestedPrecision, choose_precision
 from steelyard.models.source import ModelSource, identity, parse_source, resolve
 from steelyard.progress import Progress, Silent
@@ -27,13 +28,6 @@ if TYPE_CHECKING:
     from steelyard.index.protocol import Index
 
 _QUESTIONS_PER_BATCH = 16  # bounds the memory of one call, however many questions it brings
-
-
-def default_cache() -> Path:
-    """Return the folder that models are cached in: STEELYARD_CACHE, or the user's cache folder."""
-    import platformdirs
-
-    return Path(os.environ.get("STEELYARD_CACHE") or platformdirs.user_cache_dir("steelyard"))
 
 
 def open_bundle(
