@@ -183,14 +183,12 @@ def check_weaviate(*, host: str, http_port: int, grpc_host: str, grpc_port: int,
     return ready
 
 
-def check_model(name: str, source: str, *, sha256: str | None, folder: Path, cache: Path) -> Check:
-    """Check whether a model is in the cache, `path:` starting from `folder`; nothing is fetched."""
+def check_model(name: str, source: str, *, sha256: str | None, cache: Path) -> Check:
+    """Check whether a model is in the cache; nothing is fetched."""
     if source.startswith("hash:"):
         return Check(name, "ok", f"{source} needs no weights")
     from steelyard.models.source import find_cached, parse_source
 
-    if source.startswith("path:"):
-        source = f"path:{folder / source.removeprefix('path:')}"
     try:
         found = find_cached(parse_source(source), sha256=sha256, cache=cache)
     except SteelyardError as error:
@@ -208,9 +206,10 @@ def safely(name: str, look: Callable[[], Check]) -> Check:
     """Return the check, or say that it could not be made: one broken check must not hide the others."""
     try:
         return look()
-    except (SteelyardError, OSError, ImportError, importlib.metadata.PackageNotFoundError) as error:
-        remedy = error.remedy if isinstance(error, SteelyardError) else "install again: make install"
-        return Check(name, "failed", f"could not be checked: {error.args[0] if error.args else error!r}", remedy)
+    except SteelyardError as error:
+        return Check(name, "failed", f"could not be checked: {error.args[0]}", error.remedy)
+    except (OSError, ImportError) as error:  # of which `PackageNotFoundError` is one
+        return Check(name, "failed", f"could not be checked: {error}", "install again: make install")
 
 
 def _check_address(name: str, url: str, shown: str, remedy: str) -> Check:

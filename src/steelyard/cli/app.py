@@ -16,10 +16,12 @@ from typer.exceptions import TyperException
 
 from steelyard import __version__
 from steelyard.cli import ask, doctor, init, plan, run
-from steelyard.cli.streams import error_record, print_json, tell_error
+from steelyard.cli.interruption import EXIT_CODE, tell_interruption
+from steelyard.cli.streams import error_record, print_json, silence_exit, tell_error
 from steelyard.errors import ConfigError, ServiceError, SteelyardError
 
-_BUG, _INTERRUPTED = 1, 130
+_BUG = 1
+_SHOWN_FRAMES = 12  # the innermost ones, where the bug is; the outer ones are the command line's own
 
 _EXAMPLES = """\b
 Examples:
@@ -70,6 +72,7 @@ def _options(
 
 def main() -> NoReturn:
     """Run the program with the process's own words and exit."""
+    silence_exit()
     sys.exit(run_program(sys.argv[1:]))
 
 
@@ -86,10 +89,20 @@ def run_program(words: Sequence[str]) -> int:
             return _end_with_bug(error, words)
         return _end(ServiceError("the disk is full", remedy="free some space; then run again to resume"), words)
     except Exception as error:  # the outermost border: whatever is left is a bug, and told as one
-        return _end_with_bug(error, words)
-    if code == _INTERRUPTED:
-        sys.stderr.write("interrupted; run again to resume\n")
+        code = EXIT_CODE if _followed_interruption(error) else _end_with_bug(error, words)
+    if code == EXIT_CODE:
+        tell_interruption()
     return int(code or 0)
+
+
+def _followed_interruption(error: BaseException) -> bool:
+    """Tell whether an error came up while Ctrl-C was answered: it also stops the server that Prefect would tell."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, KeyboardInterrupt):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def _end(error: SteelyardError, words: Sequence[str]) -> int:
@@ -102,7 +115,7 @@ def _end(error: SteelyardError, words: Sequence[str]) -> int:
 
 
 def _end_with_bug(error: Exception, words: Sequence[str]) -> int:
-    traceback.print_exception(error)
+    traceback.print_exception(error, limit=-_SHOWN_FRAMES)
     sys.stderr.write(f"This is a bug in steelyard {__version__}. Please report it with the lines above.\n")
     if _wants_json(words):
         print_json(error_record(type(error).__name__, str(error), exit_code=_BUG), sys.stdout)

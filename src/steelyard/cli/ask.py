@@ -12,7 +12,7 @@ import typer
 
 from steelyard.cli.options import DEFAULT_FILE, AsJson, IsVerbose, Overrides, Profile, ProjectOption
 from steelyard.cli.session import Session, open_session
-from steelyard.errors import ServiceError, SteelyardError
+from steelyard.errors import ConfigError, ServiceError, SteelyardError
 
 if TYPE_CHECKING:
     from flows.build import Job
@@ -40,19 +40,21 @@ def ask(
 ) -> None:
     """Answer a question with the promoted arm, and name the sources."""
     with open_session(is_verbose=is_verbose) as session:
-        from flows.build import load_job
+        from flows.build import load_job, tracking
         from steelyard.promote.registry import resolve_alias
         from steelyard.promote.responder import check_questions
 
         check_questions([question])
         job = load_job(file, profile=profile, overrides=overrides or (), progress=session.progress)
-        version = resolve_alias(job.project.name, alias, job.tracking_uri)
+        tracking_uri = tracking(job).uri
+        _check_was_run(job, tracking_uri)
+        version = resolve_alias(job.project.name, alias, tracking_uri)
         session.progress.note(f"opening {version.name} version {version.version}")
-        reply = _answer(question, version, job)
+        reply = _answer(question, version, job, tracking_uri)
         session.end_progress()
         record = {
             "question": question,
-            **{name: reply[name] for name in ("answer", "citations", "arm", "snapshot", "retrieved")},
+            **reply,
             "model": version.name,
             "model_version": version.version,
             "alias": alias,
@@ -63,17 +65,30 @@ def ask(
             _show(session, record)
 
 
-def _answer(question: str, version: ModelVersion, job: Job) -> Mapping[str, Any]:
+def _check_was_run(job: Job, tracking_uri: str) -> None:
+    """Raise `ConfigError` when the project's own registry is not there yet: opening it would make an empty one."""
+    from steelyard.tracking import sqlite_path
+
+    database = sqlite_path(tracking_uri)
+    if database is not None and not database.is_file():
+        raise ConfigError(
+            f"{job.project.name} has no model yet: {database} is not there",
+            remedy=f"steelyard run {job.loaded.file}",
+        )
+
+
+def _answer(question: str, version: ModelVersion, job: Job, tracking_uri: str) -> Mapping[str, Any]:
     """Answer through MLflow, as every other user of the registered model does."""
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    mlflow.set_tracking_uri(job.tracking_uri)
-    mlflow.set_registry_uri(job.tracking_uri)
+    settings: dict[str, Any] = {"cache": str(job.cache)}
+    if job.project.index.store.type == "lancedb":
+        settings["index_settings"] = {"path": str(job.workspace.index)}  # a project's folder may have moved
+    mlflow.set_tracking_uri(tracking_uri)
+    mlflow.set_registry_uri(tracking_uri)
     try:
-        model = mlflow.pyfunc.load_model(
-            f"models:/{version.name}/{version.version}", model_config={"cache": str(job.cache)}
-        )
+        model = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}", model_config=settings)
         replies: list[Mapping[str, Any]] = model.predict([question])
     except MlflowException as error:
         if isinstance(error.__cause__, SteelyardError):

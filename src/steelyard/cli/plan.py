@@ -66,7 +66,13 @@ def _summary(made: Plan) -> str:
     actions = [step.action for step in made.steps]
     if all(action == "up to date" for action in actions):
         return "Everything is up to date: a run would do no work."
-    known = sum(step.seconds for step in made.steps if step.seconds is not None)
-    depending = actions.count("depends")
-    later = f", and {depending} more depending on what comes out" if depending else ""
-    return f"{actions.count('run')} of {len(actions)} stages would run{later}: about {seconds_in_words(known)}."
+    summary = f"{actions.count('run')} of {len(actions)} stages would run: about {_estimate(made, 'run')}."
+    if "depends" in actions:
+        summary += (
+            f" {actions.count('depends')} more depend on what comes out: up to about {_estimate(made, 'depends')}."
+        )
+    return summary
+
+
+def _estimate(made: Plan, action: str) -> str:
+    return seconds_in_words(sum(step.seconds or 0.0 for step in made.steps if step.action == action))

@@ -40,7 +40,7 @@ def run(
         plan(file=file, profile=profile, overrides=overrides, as_json=as_json, is_verbose=is_verbose)
         return
     with open_session(is_verbose=is_verbose) as session:
-        from flows.build import load_job
+        from flows.build import load_job, tracking
 
         words = tuple(overrides or ())
         job = load_job(file, profile=profile, overrides=words)  # what is wrong with the project file is told at once
@@ -57,6 +57,6 @@ def run(
             session.console,
             report,
             project_file=file,
-            tracking_uri=job.tracking_uri,
+            tracking_uri=tracking(job).uri,
             data_docs=job.workspace.data_docs,
         )

@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from steelyard.cli.interruption import prompt_interruption
 from steelyard.cli.progress import terminal_progress
 from steelyard.cli.streams import console, print_json, quieten_libraries, reserved_stdout
 from steelyard.progress import Progress
@@ -41,6 +42,6 @@ class Session:
 def open_session(*, is_verbose: bool = False) -> Iterator[Session]:
     """Yield a session; call its `end_progress` before printing a result in its console."""
     quieten_libraries(is_verbose=is_verbose)
-    with reserved_stdout() as results, ExitStack() as open_progress:
+    with prompt_interruption(), reserved_stdout() as results, ExitStack() as open_progress:
         progress = open_progress.enter_context(terminal_progress())
         yield Session(progress, results, open_progress)

@@ -5,9 +5,11 @@ Belongs here: keeping stdout for the result alone, and how an error is told. Not
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout
 from typing import Any, TextIO
@@ -19,9 +21,10 @@ _STDOUT, _STDERR = 1, 2
 
 # Libraries that talk on their own account are quiet unless the user has said otherwise; none of them phones home.
 _QUIET = {
-    "PREFECT_LOGGING_LEVEL": "ERROR",
-    "PREFECT_LOGGING_TO_API_ENABLED": "false",
-    "PREFECT_SERVER_LOGGING_LEVEL": "ERROR",
+    # only what Prefect shows on the console: a server, where one is set, gets its logs as ever
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_HANDLERS_DEBUG_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "TRANSFORMERS_VERBOSITY": "error",
     "TQDM_DISABLE": "1",
     "TOKENIZERS_PARALLELISM": "false",
@@ -40,6 +43,23 @@ def quieten_libraries(*, is_verbose: bool) -> None:
     """Set what libraries read from the environment when they are imported; what the user has set stays."""
     for name, value in (_PRIVATE if is_verbose else _PRIVATE | _QUIET).items():
         os.environ.setdefault(name, value)
+    if not is_verbose and not sys.warnoptions:
+        warnings.simplefilter("ignore")  # they are about libraries' use of each other: nothing a user can act on
+
+
+def silence_exit() -> None:
+    """Let nobody write to stderr after the program's end has been told.
+
+    DuckDB's bindings list objects that are alive when the interpreter goes down: dozens of lines about nothing that
+    a user could do. Exit handlers run in reverse order, so this one, registered first, runs after all others.
+    """
+    atexit.register(_close_stderr)
+
+
+def _close_stderr() -> None:
+    sys.stderr.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, _STDERR)
 
 
 @contextmanager
