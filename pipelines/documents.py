@@ -139,7 +139,7 @@ def _split_front_matter(content: str) -> tuple[dict[str, Any], str]:
         fields = handler.load(front, Loader=yaml.BaseLoader)
     except yaml.YAMLError as error:
         problem, mark = getattr(error, "problem", None), getattr(error, "problem_mark", None)
-        line = f" on its line {mark.line}" if mark else ""
+        line = f" on its line {mark.line + 1}" if mark else ""  # its text begins with the end of line 1
         raise ValueError(f"the front matter is not valid YAML{line}: {problem or 'unreadable'}") from error
     return (fields, body) if isinstance(fields, dict) else ({}, content)
 

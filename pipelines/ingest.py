@@ -8,24 +8,22 @@ from __future__ import annotations
 import datetime as dt
 import importlib.metadata
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from pipelines.documents import SUFFIXES, read_documents
+from pipelines.documents import SUFFIXES
 from pipelines.files import identify_files, list_files
 from pipelines.history import LoadedSnapshot, State, boundary_of, describe_states, states_to_load
 from pipelines.load import Loader, roll_back
-from pipelines.questions import read_cases, read_pairs
+from pipelines.reading import Questions, Reading, read_questions
 from pipelines.spec import CaseSource, IngestSpec, Limits, PairSource
 from pipelines.warehouse import IngestNote, Warehouse
 from steelyard.errors import DataError, ServiceError
 from steelyard.fingerprint import canonical_json, digest, digest_lines
 from steelyard.progress import Progress
-from steelyard.records import Case, Document, Pair, Refusal, Snapshot
+from steelyard.records import Case, Pair, Snapshot
 
 _READER_VERSION = 1  # raised when reading the same files gives other rows
-_REPORT_EVERY = 100
-_REASONS_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,13 +37,6 @@ class IngestReport:
     cases: int
     refused: int
     is_unchanged: bool
-
-
-@dataclass(slots=True)
-class _Questions:
-    pairs: list[Pair] = field(default_factory=list)
-    cases: list[Case] = field(default_factory=list)
-    refusals: dict[str, list[Refusal]] = field(default_factory=lambda: {"pairs": [], "cases": []})
 
 
 def source_digest(spec: IngestSpec) -> str:
@@ -74,10 +65,10 @@ def ingest(spec: IngestSpec, *, progress: Progress) -> IngestReport:
     rules = _rules_digest(spec.limits)
     latest_read = note.state_digest if note is not None and note.rules_digest == rules else None
     missing = states_to_load(states, history, latest_read=latest_read)
-    questions = _read_questions(spec)
+    questions = read_questions(spec)
     roll_back(spec.warehouse, history)
     loader = Loader(spec.warehouse)
-    problems = _question_problems(spec.limits, questions)
+    problems = questions.problems(spec.limits.max_refused_share)
     loaded = 0
     for state in missing:
         count, problem = _load_state(spec, warehouse, loader, state, progress=progress)
@@ -120,76 +111,12 @@ def _rules_digest(limits: Limits) -> str:
     return digest([_READER_VERSION, readers, asdict(limits)])
 
 
-def _read_questions(spec: IngestSpec) -> _Questions:
-    questions = _Questions()
-    limit = spec.limits.max_document_bytes
-    if spec.pairs is not None:
-        for pair in read_pairs(spec.pairs, max_bytes=limit):
-            (questions.refusals["pairs"] if isinstance(pair, Refusal) else questions.pairs).append(pair)  # type: ignore[arg-type]
-    for case in read_cases(spec.cases, max_bytes=limit):
-        (questions.refusals["cases"] if isinstance(case, Refusal) else questions.cases).append(case)  # type: ignore[arg-type]
-    return questions
-
-
-def _question_problems(limits: Limits, questions: _Questions) -> list[str]:
-    taken = {"pairs": len(questions.pairs), "cases": len(questions.cases)}
-    found = [
-        _share_problem(table, taken=taken[table], refusals=refusals, limit=limits.max_refused_share)
-        for table, refusals in questions.refusals.items()
-    ]
-    return [problem for problem in found if problem is not None]
-
-
-def _share_problem(table: str, *, taken: int, refusals: Sequence[Refusal], limit: float) -> str | None:
-    rows = taken + len(refusals)
-    if not refusals or len(refusals) <= limit * rows:
-        return None
-    shown = [f"    {refusal.location}: {refusal.reason}" for refusal in refusals[:_REASONS_SHOWN]]
-    if len(refusals) > _REASONS_SHOWN:
-        shown.append(f"    and {len(refusals) - _REASONS_SHOWN:,} more")
-    share = f"{len(refusals):,} of {rows:,} rows were refused ({len(refusals) / rows:.1%}; the limit is {limit:.1%})"
-    return "\n".join([f"  {table}: {share}", *shown])
-
-
 def _refused(spec: IngestSpec, problems: Sequence[str]) -> DataError:
     return DataError(
         f"the sources of {spec.name} were not taken:\n" + "\n".join(problems),
         remedy="correct the rows named above (all of them are in the warehouse's quarantine with their reasons), or"
         " allow a larger share of refused rows",
     )
-
-
-class _Reading:
-    """The documents of one state on their way to dlt: counted, and the refused ones set aside."""
-
-    def __init__(self, state: State, *, max_bytes: int, progress: Progress) -> None:
-        self._state = state
-        self._max_bytes = max_bytes
-        self._progress = progress
-        self.taken = 0
-        self.longest_bytes = 0
-        self.refusals: list[Refusal] = []
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        task = f"Loading documents of {self._state.date or 'now'}"
-        for item in read_documents(self._state.sources, max_bytes=self._max_bytes):
-            if isinstance(item, Document):
-                self.taken += 1
-                self.longest_bytes = max(self.longest_bytes, len(item.text.encode()))
-                yield asdict(item)
-            else:
-                self.refusals.append(item)
-            if self.taken % _REPORT_EVERY == 0:
-                self._progress.update(task, self.taken, None, "documents")
-        self._progress.update(task, self.taken, self.taken, "documents")
-
-    def problem(self, limits: Limits) -> str | None:
-        """Return why this state cannot be taken, None when it can."""
-        if self.taken:
-            return _share_problem("documents", taken=self.taken, refusals=self.refusals, limit=limits.max_refused_share)
-        paths = ", ".join(str(path) for _, path in self._state.sources)
-        refused = _share_problem("documents", taken=0, refusals=self.refusals, limit=0)
-        return f"  documents: there is none in {paths}" + (f"\n{refused}" if refused else "")
 
 
 def _load_state(
@@ -202,9 +129,10 @@ def _load_state(
     history = warehouse.history()
     boundary = boundary_of(state, history, now=dt.datetime.now(dt.UTC))
     sequence = history[-1].sequence + 1 if history else 1
-    reading = _Reading(state, max_bytes=spec.limits.max_document_bytes, progress=progress)
-    loader.load_documents(reading.rows, boundary=boundary, longest_bytes=lambda: reading.longest_bytes)
-    problem = reading.problem(spec.limits)
+    reading = Reading(state, max_bytes=spec.limits.max_document_bytes, progress=progress)
+    if reading.has_documents():
+        loader.load_documents(reading.rows, boundary=boundary, longest_bytes=lambda: reading.longest_bytes)
+    problem = reading.problem(spec.limits.max_refused_share)
     if problem is not None:
         roll_back(spec.warehouse, history)
         loader.replace_refusals({f"documents@{sequence}": reading.refusals})
@@ -253,7 +181,7 @@ def _numbered(questions: Sequence[Pair | Case]) -> Iterator[dict[str, Any]]:
         yield {**asdict(question), "ordinal": ordinal, "documents": list(question.documents)}
 
 
-def _note(warehouse: Warehouse, questions: _Questions, *, source: str, state: str, rules: str) -> dict[str, Any]:
+def _note(warehouse: Warehouse, questions: Questions, *, source: str, state: str, rules: str) -> dict[str, Any]:
     snapshots = warehouse.snapshots()
     refused = len(warehouse.refusals(f"documents@{snapshots[-1].sequence}"))
     content = {

@@ -91,7 +91,7 @@ class Loader:
     def _run(self, resources: Sequence[Any], *, settings: Callable[[], Mapping[str, Any]] = lambda: _FRUGAL) -> None:
         import dlt
 
-        with _translated(self.warehouse), dlt.config.values({"data_writer.buffer_max_items": _BUFFERED_ROWS}):
+        with translated(self.warehouse), dlt.config.values({"data_writer.buffer_max_items": _BUFFERED_ROWS}):
             self._pipeline = self._pipeline or self._new_pipeline()
             self._pipeline.extract(resources, loader_file_format="parquet")
             self._pipeline.normalize()
@@ -168,7 +168,7 @@ def transaction(warehouse: Path) -> Iterator[DuckDBPyConnection]:
     """Open the warehouse for writing; all changes are committed at the end, or none."""
     import duckdb
 
-    with _translated(warehouse):
+    with translated(warehouse):
         warehouse.parent.mkdir(parents=True, exist_ok=True)
         with duckdb.connect(warehouse) as connection:
             connection.begin()
@@ -189,7 +189,7 @@ def _resource(name: str, rows: Callable[[], Iterator[Row]], columns: tables.Colu
 
 
 @contextmanager
-def _translated(warehouse: Path) -> Iterator[None]:
+def translated(warehouse: Path) -> Iterator[None]:
     """Turn what the disk, DuckDB and dlt raise into one error that names the warehouse."""
     import duckdb
 

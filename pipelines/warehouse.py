@@ -75,6 +75,7 @@ class Warehouse:
 
     def _documents_at(self, boundary: dt.datetime, columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
         import dlt
+        from dlt.destinations.exceptions import DatabaseException
         from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
         credentials = DuckDbCredentials(str(self.path), read_only=True)
@@ -83,8 +84,11 @@ class Warehouse:
         valid = dataset.table("documents").where(
             f"valid_from <= {instant} AND (valid_to IS NULL OR valid_to > {instant})"
         )
-        for chunk in valid.order_by("id").select(*columns).iter_fetch(_CHUNK_ROWS):
-            yield from chunk
+        try:
+            for chunk in valid.order_by("id").select(*columns).iter_fetch(_CHUNK_ROWS):
+                yield from chunk
+        except DatabaseException as error:
+            raise warehouse_error(self.path, error) from error
 
     def changed_documents(self, old: int, new: int) -> set[str]:
         """Return the ids of documents that differ between two snapshots: added, gone or with another content."""
