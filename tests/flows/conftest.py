@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from projects import ROOT, Project
 
-ROOT = Path(__file__).parents[2]
 _SERVER_SECONDS = 180
 
 
@@ -53,27 +51,6 @@ def _wait_for(process: subprocess.Popen[Any], address: str, log: Path) -> None:
         except httpx.TransportError:
             time.sleep(0.2)
     pytest.fail(f"the Prefect server did not start: {log.read_text()}")
-
-
-@dataclass(frozen=True)
-class Project:
-    """A copy of a project with a workspace of its own."""
-
-    file: Path
-    environment: dict[str, str]
-
-    def command(self, *words: str, driver: Path | None = None) -> subprocess.CompletedProcess[str]:
-        """Run the program in a process of its own."""
-        program = [sys.executable, str(driver)] if driver else [str(Path(sys.executable).with_name("steelyard"))]
-        return subprocess.run(
-            [*program, *words], env=self.environment, capture_output=True, text=True, timeout=500, check=False
-        )
-
-    def run(self, *words: str) -> dict[str, Any]:
-        """Run the project and return its report."""
-        done = self.command("run", str(self.file), "--json", *words)
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout)
 
 
 @pytest.fixture(scope="session")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from pathlib import Path
 
 import jsonschema
-
-ROOT = Path(__file__).parents[2]
+from projects import ROOT
 
 
 def schema(name):
