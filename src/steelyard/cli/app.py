@@ -84,15 +84,19 @@ def run_program(words: Sequence[str]) -> int:
         return _end(ConfigError(error.format_message(), remedy=f"see {_help_of(words)}"), words)
     except SteelyardError as error:
         return _end(error, words)
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            return _end_with_bug(error, words)
-        return _end(ServiceError("the disk is full", remedy="free some space; then run again to resume"), words)
     except Exception as error:  # the outermost border: whatever is left is a bug, and told as one
-        code = EXIT_CODE if _followed_interruption(error) else _end_with_bug(error, words)
+        code = _end_unforeseen(error, words)
     if code == EXIT_CODE:
         tell_interruption()
     return int(code or 0)
+
+
+def _end_unforeseen(error: Exception, words: Sequence[str]) -> int:
+    if _followed_interruption(error):
+        return EXIT_CODE
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return _end(ServiceError("the disk is full", remedy="free some space; then run again to resume"), words)
+    return _end_with_bug(error, words)
 
 
 def _followed_interruption(error: BaseException) -> bool:

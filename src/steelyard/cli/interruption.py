@@ -19,8 +19,8 @@ _GRACE_SECONDS = 3.0
 
 
 @contextmanager
-def prompt_interruption() -> Iterator[None]:
-    """End the process within seconds of Ctrl-C, and at once on the second; outside the main thread change nothing."""
+def prompt_interruption(*, grace_seconds: float = _GRACE_SECONDS) -> Iterator[None]:
+    """End the process soon after Ctrl-C, and at once on the second; outside the main thread change nothing."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -31,7 +31,7 @@ def prompt_interruption() -> Iterator[None]:
         if was_interrupted:
             end_now()
         was_interrupted = True
-        timer = threading.Timer(_GRACE_SECONDS, end_now)
+        timer = threading.Timer(grace_seconds, end_now)
         timer.daemon = True
         timer.start()
         raise KeyboardInterrupt
