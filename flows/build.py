@@ -161,7 +161,7 @@ def gate_rules(job: Job) -> GateRules:
         margin=objective.margin,
         significance=objective.significance,
         minimum=objective.minimum,
-        limits=tuple(Limit(rail.metric, rail.minimum, rail.maximum) for rail in rails),
+        limits=tuple(Limit(rail.metric, rail.minimum, rail.maximum, rail.drop) for rail in rails),
     )
 
 

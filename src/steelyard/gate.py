@@ -11,17 +11,19 @@ from dataclasses import dataclass
 from steelyard.errors import GateError
 from steelyard.records import ARMS, Arm, Rule, Ruling, Score, Scorecard, Verdict
 
-CODE_VERSION = 1  # raise when a verdict comes out differently on the same scorecards
+BASELINE: Arm = "rag"  # what a guard-rail's `drop` is measured from
+CODE_VERSION = 2  # raise when a verdict comes out differently on the same scorecards
 _FEWEST_DISCORDANT = 6  # below it no exact two-sided sign test reaches p <= 0.05: 2 * 0.5 ** 5 = 0.0625
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A guard-rail: `metric` at least `minimum` or at most `maximum`."""
+    """A guard-rail: `metric` at least `minimum`, at most `maximum`, or at most `drop` below the baseline, RAG."""
 
     metric: str
     minimum: float | None = None
     maximum: float | None = None
+    drop: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,7 @@ def judge(scorecards: Mapping[Arm, Scorecard], rules: GateRules) -> dict[Arm, Ve
             f"the gate has no case to compare the arms on: none is scored on {rules.metric}",
             remedy="add answerable cases (kind fact, fresh or injection), or name another gate.objective.metric",
         )
-    checked = {arm: _check_arm(scorecards[arm], rules) for arm in arms}
+    checked = {arm: _check_arm(scorecards[arm], rules, baseline=scorecards.get(BASELINE)) for arm in arms}
     eligible = [arm for arm in arms if all(rule.is_passed for rule in checked[arm])]
     comparisons = _compare_all(eligible, scorecards, rules)
     winner = _winner(eligible, comparisons, rules)
@@ -92,18 +94,28 @@ def _score(card: Scorecard, metric: str) -> Score:
     return card.metrics.get(metric, Score(None, 0))
 
 
-def _check_arm(card: Scorecard, rules: GateRules) -> tuple[Rule, ...]:
+def _check_arm(card: Scorecard, rules: GateRules, *, baseline: Scorecard | None) -> tuple[Rule, ...]:
     objective = Limit(rules.metric, minimum=rules.minimum)
-    return tuple(_check(card, limit) for limit in (objective, *rules.limits))
+    return tuple(_check(card, _resolved(limit, baseline)) for limit in (objective, *rules.limits))
+
+
+def _resolved(limit: Limit, baseline: Scorecard | None) -> Limit:
+    """Turn a limit against the baseline into a minimum; without a score of the baseline nobody keeps it."""
+    if limit.drop is None:
+        return limit
+    value = None if baseline is None else _score(baseline, limit.metric).value
+    return Limit(limit.metric, minimum=None if value is None else value - limit.drop)
 
 
 def _check(card: Scorecard, limit: Limit) -> Rule:
     score = _score(card, limit.metric)
-    bound, word = (limit.minimum, "at least") if limit.minimum is not None else (limit.maximum, "at most")
-    if score.value is None or bound is None:
+    bound, word = (limit.maximum, "at most") if limit.maximum is not None else (limit.minimum, "at least")
+    if bound is None:
+        return Rule(limit.metric, score.value, None, False, f"{limit.metric} of the baseline was not scored")
+    if score.value is None:
         return Rule(limit.metric, None, bound, False, f"{limit.metric} was not scored; asked {word} {bound}")
     is_passed = score.value >= bound if limit.minimum is not None else score.value <= bound
-    text = f"{limit.metric} {score.value:.3g} over {score.n}, asked {word} {bound:g}"
+    text = f"{limit.metric} {score.value:.3g} over {score.n}, asked {word} {bound:.3g}"
     return Rule(limit.metric, score.value, bound, is_passed, text)
 
 

@@ -62,6 +62,16 @@ def test_judge_guard_rail_vetoes_the_best_arm():
     assert rulings(cards, rules) == {"rag": "promote", "hybrid": "reject"}
 
 
+def test_judge_guard_rail_against_the_baseline_forbids_a_drop():
+    """An arm may fall below RAG by the drop that is allowed, and no further; RAG keeps its own level."""
+    rules = GateRules("fact", 0.05, 0.05, 0.2, (Limit("refusal", drop=0.1),))
+    near, far = card("hybrid", 90, refusal=0.41), card("hybrid", 90, refusal=0.39)
+    rag = card("rag", 40, refusal=0.5)
+    assert rulings([rag, near], rules) == {"rag": "reject", "hybrid": "promote"}
+    assert rulings([rag, far], rules) == {"rag": "promote", "hybrid": "reject"}
+    assert rulings([card("rag", 40), near], rules) == {"rag": "reject", "hybrid": "reject"}
+
+
 def test_judge_unscored_guard_rail_counts_against_the_arm():
     """A metric that was not scored fails its rule."""
     rules = GateRules("fact", 0.05, 0.05, 0.2, (Limit("citation", minimum=0.1),))

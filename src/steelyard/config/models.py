@@ -367,11 +367,13 @@ class GuardRail(Settings):
     metric: MetricName
     minimum: float | None = None
     maximum: float | None = None
+    drop: Annotated[float, Field(ge=0)] | None = None
+    """At most this much below RAG, the baseline."""
 
     @model_validator(mode="after")
     def _one_limit(self) -> GuardRail:
-        if (self.minimum is None) == (self.maximum is None):
-            raise ValueError("expected exactly one of minimum and maximum")
+        if sum(limit is not None for limit in (self.minimum, self.maximum, self.drop)) != 1:
+            raise ValueError("expected exactly one of minimum, maximum and drop")
         return self
 
 
