@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from array import array
 from pathlib import Path
 
 import pytest
 
-from steelyard.errors import ConfigError, DataError
+from steelyard.errors import ConfigError, DataError, ServiceError
 from steelyard.generate.rendering import render
 from steelyard.models.checkpoint import load_causal_lm, load_tokenizer
 from steelyard.models.tiny import build_tiny
@@ -69,7 +70,7 @@ def test_tokenise_prompt_is_what_generation_renders(base):
     tokenizer = load_tokenizer(base)
     rows = tokenise(EXAMPLES, tokenizer, max_length_tokens=200).kept
     for row, example in zip(rows, EXAMPLES, strict=True):
-        assert row.tokens[: row.prompt_tokens] == render(tokenizer, Prompt(example.messages)).tokens
+        assert tuple(row.tokens[: row.prompt_tokens]) == render(tokenizer, Prompt(example.messages)).tokens
         chat = [{"role": message.role, "content": message.content} for message in example.messages]
         assert list(row.tokens[: row.prompt_tokens]) == tokenizer.apply_chat_template(
             chat, add_generation_prompt=True, return_dict=False
@@ -94,7 +95,7 @@ def test_collate_prompt_and_padding_have_no_target():
     """The loss sees completions only."""
     from steelyard.tune.loop import collate
 
-    batch = collate([TokenisedExample((5, 6, 7, 8), 2), TokenisedExample((9, 10), 1)])
+    batch = collate([TokenisedExample(array("i", [5, 6, 7, 8]), 2), TokenisedExample(array("i", [9, 10]), 1)])
     assert batch["labels"].tolist() == [[-100, -100, 7, 8], [-100, 10, -100, -100]]
     assert batch["input_ids"].tolist() == [[5, 6, 7, 8], [9, 10, 0, 0]]
 
@@ -211,3 +212,16 @@ def test_train_recipe_unfit_for_the_model_raises(base, tmp_path, changes, messag
     """A recipe for another model names the setting."""
     with pytest.raises(ConfigError, match=rf"(?s){message}"):
         _trained(base, tmp_path, **changes)
+
+
+def test_train_learning_rate_absurd_says_that_it_diverged(base, tmp_path):
+    """A loss that is no number stops the training and names the setting."""
+    with pytest.raises(ConfigError, match=r"(?s)diverged: the loss of step \d+ .*learning_rate"):
+        _trained(base, tmp_path, epochs=6, learning_rate=2e37)
+
+
+def test_train_output_cannot_be_written_says_where(base, tmp_path):
+    """A folder that cannot be made is a fault outside, with a remedy."""
+    (tmp_path / "file").write_text("in the way", encoding="utf-8")
+    with pytest.raises(ServiceError, match=r"cannot write to .*file/adapters"):
+        _trained(base, tmp_path / "file" / "adapters")

@@ -9,11 +9,13 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from array import array
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from steelyard.errors import DataError
 from steelyard.generate.rendering import render
+from steelyard.progress import Progress, Silent
 from steelyard.records import Prompt, TrainingExample
 
 # More than one in twenty is no longer a stray document: the length limit does not suit this project's prompts.
@@ -21,13 +23,17 @@ _LARGEST_TOO_LONG_SHARE = 0.05
 # Batches of similar length are formed within so many batches of random examples: little padding, still a random mix.
 _BATCHES_SORTED_TOGETHER = 50
 _NAMED_IN_MESSAGES = 5
+_EXAMPLES_IN_A_REPORT = 100
 _PROBE = "steelyard"  # any word that a chat template leaves as it is
 
 
 class TokenisedExample(NamedTuple):
-    """Tokens of a prompt followed by its completion and the end of the turn; the loss is taken on the latter two."""
+    """Tokens of a prompt followed by its completion and the end of the turn; the loss is taken on the latter two.
 
-    tokens: tuple[int, ...]
+    An array: four bytes a token, where a tuple of numbers takes ten times as much.
+    """
+
+    tokens: array[int]
     prompt_tokens: int
 
 
@@ -48,7 +54,9 @@ class TokenisedExamples(NamedTuple):
     lengths: Lengths
 
 
-def tokenise(examples: Sequence[TrainingExample], tokenizer: Any, *, max_length_tokens: int) -> TokenisedExamples:
+def tokenise(
+    examples: Sequence[TrainingExample], tokenizer: Any, *, max_length_tokens: int, progress: Progress | None = None
+) -> TokenisedExamples:
     """Turn examples into tokens, the prompt exactly as generation renders it.
 
     An example is never cut: the model would learn answers to half a question, or to stop in mid-sentence. Too long
@@ -59,7 +67,12 @@ def tokenise(examples: Sequence[TrainingExample], tokenizer: Any, *, max_length_
     if not examples:
         raise DataError("no training examples", remedy="add training pairs, or set decide.tune to never")
     ending = end_of_turn(tokenizer)
-    rows = [_tokenised(index, example, tokenizer, ending) for index, example in enumerate(examples)]
+    progress = progress or Silent()
+    rows = []
+    for index, example in enumerate(examples):
+        rows.append(_tokenised(index, example, tokenizer, ending))
+        if len(rows) % _EXAMPLES_IN_A_REPORT == 0 or len(rows) == len(examples):
+            progress.update("preparing examples", len(rows), len(examples), "examples")
     too_long = tuple(index for index, row in enumerate(rows) if len(row.tokens) > max_length_tokens)
     if len(too_long) > _LARGEST_TOO_LONG_SHARE * len(rows):
         raise _too_many_too_long(rows, too_long, max_length_tokens)
@@ -118,8 +131,8 @@ def _tokenised(index: int, example: TrainingExample, tokenizer: Any, ending: tup
             remedy="give its pair an output, or remove the pair",
         )
     prompt = render(tokenizer, Prompt(messages=example.messages)).tokens
-    completion = tuple(tokenizer(example.completion, add_special_tokens=False)["input_ids"])
-    return TokenisedExample((*prompt, *completion, *ending), len(prompt))
+    completion = tokenizer(example.completion, add_special_tokens=False)["input_ids"]
+    return TokenisedExample(array("i", (*prompt, *completion, *ending)), len(prompt))
 
 
 def _lengths(rows: Sequence[TokenisedExample]) -> Lengths:

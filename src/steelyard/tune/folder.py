@@ -96,7 +96,7 @@ def finished(output: Path, fingerprint: str) -> tuple[Adapter, tuple[StepMetrics
     folder = adapter_folder(output)
     try:
         record = json.loads((folder / _RECORD).read_text(encoding="utf-8"))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     if record["fingerprint"] != fingerprint:
         return None
@@ -121,6 +121,11 @@ def publish(aside: Path, output: Path, *, adapter: Adapter, steps: Sequence[Step
         shutil.rmtree(target)
     aside.replace(target)
     _sync(output)
+    drop_checkpoints(output)
+
+
+def drop_checkpoints(output: Path) -> None:
+    """Remove what a finished training no longer needs."""
     shutil.rmtree(output / "checkpoints", ignore_errors=True)
 
 

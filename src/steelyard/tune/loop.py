@@ -23,7 +23,7 @@ from torch.nn import functional
 from torch.nn.utils.rnn import pad_sequence
 from transformers import AutoModelForCausalLM, PrinterCallback, Trainer, TrainerCallback, TrainingArguments, set_seed
 
-from steelyard.errors import ConfigError, DataError
+from steelyard.errors import ConfigError, DataError, ServiceError
 from steelyard.progress import Progress
 from steelyard.tune.examples import TokenisedExample, training_order
 from steelyard.tune.folder import StepMetrics, newest_checkpoint, seal
@@ -76,7 +76,13 @@ def run(
         progress.note(f"resuming at step {len(resumed.steps)} of {reporter.total}")
     # Under autocast the adapters' inputs are cast to the right type anyway; PEFT's own cast to float32 costs a fifth.
     with disable_input_dtype_casting(model) if recipe.dtype != "float32" else nullcontext():
-        trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed.path))
+        try:
+            trainer.train(resume_from_checkpoint=None if resumed is None else str(resumed.path))
+        except torch.OutOfMemoryError as error:
+            raise ServiceError(
+                f"the GPU's memory is too small for {recipe.batch_size} examples at once",
+                remedy="halve tune.batch_size and double tune.gradient_accumulation: the same steps, less memory",
+            ) from error
     _save(model, save_to, base_identity)
     return Trained(tuple(reporter.steps), reporter.seconds)
 
@@ -117,7 +123,7 @@ def collate(rows: Sequence[TokenisedExample]) -> dict[str, torch.Tensor]:
     There is no attention mask: with causal attention nothing looks to the right, so padding changes no loss, and
     attention without a mask is faster.
     """
-    tokens = [torch.tensor(row.tokens) for row in rows]
+    tokens = [torch.tensor(row.tokens, dtype=torch.long) for row in rows]
     labels = [row_tokens.clone() for row_tokens in tokens]
     for row, row_labels in zip(rows, labels, strict=True):
         row_labels[: row.prompt_tokens] = _IGNORED
@@ -162,7 +168,10 @@ class CompletionTrainer(Trainer):
         return loss / num_items_in_batch * self.accelerator.num_processes
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
+        try:
+            super()._save_checkpoint(model, trial)
+        except RuntimeError as error:
+            raise OSError(f"checkpoint not written: {error}") from error  # torch's word for a full disk
         if self.args.should_save:
             checkpoint = Path(self.args.output_dir) / f"checkpoint-{self.state.global_step}"
             (checkpoint / "training_args.bin").unlink()  # a pickle that nothing reads
@@ -202,6 +211,11 @@ class _Reporter(TrainerCallback):
         """Record one step; the Trainer logs a summary at the end as well, which holds no loss."""
         if "loss" not in logs:
             return
+        if not math.isfinite(logs["loss"]):
+            raise ConfigError(
+                f"training diverged: the loss of step {state.global_step} of {self.total} is {logs['loss']}",
+                remedy="lower tune.learning_rate, or raise tune.warmup_share",
+            )
         now = time.monotonic()
         step = StepMetrics(
             step=state.global_step,

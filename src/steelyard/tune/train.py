@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from steelyard.errors import ConfigError
+from steelyard.errors import ConfigError, ServiceError
 from steelyard.progress import Progress, Silent
 from steelyard.records import Adapter, TrainingExample
 from steelyard.tune import folder
@@ -55,6 +56,7 @@ def train(
     done = folder.finished(output, fingerprint)
     if done is not None:
         adapter, steps = done
+        folder.drop_checkpoints(output)  # a process killed just before it did so leaves them
         for step in steps:
             tell(step)
         return adapter
@@ -86,12 +88,12 @@ def _train(
     from steelyard.models.checkpoint import load_tokenizer, quiet_transformers
     from steelyard.tune.loop import run
 
-    rows = tokenise(examples, load_tokenizer(base), max_length_tokens=recipe.max_length_tokens)
+    rows = tokenise(examples, load_tokenizer(base), max_length_tokens=recipe.max_length_tokens, progress=progress)
     progress.note(_summary(rows, len(examples)))
     aside = output / ".adapter.partial"
-    shutil.rmtree(aside, ignore_errors=True)
-    with quiet_transformers(), warnings.catch_warnings():
+    with _disk_errors(output), quiet_transformers(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # PEFT 0.21 asks transformers 5.23 by an old name
+        shutil.rmtree(aside, ignore_errors=True)
         trained = run(
             rows.kept,
             base=base,
@@ -103,9 +105,22 @@ def _train(
             progress=progress,
             tell=tell,
         )
-    adapter = _record(trained, fingerprint, folder.adapter_digest(aside))
-    folder.publish(aside, output, adapter=adapter, steps=trained.steps)
+        adapter = _record(trained, fingerprint, folder.adapter_digest(aside))
+        folder.publish(aside, output, adapter=adapter, steps=trained.steps)
     return adapter
+
+
+@contextmanager
+def _disk_errors(output: Path) -> Iterator[None]:
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise ServiceError(
+            f"training cannot write to {output}: {error}",
+            remedy="make room on the disk and run again: training goes on from its last checkpoint",
+        ) from error
 
 
 def _record(trained: Trained, fingerprint: str, digest: str) -> Adapter:
