@@ -20,6 +20,7 @@ os.environ |= {
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "COLUMNS": "120",
+    "OMP_NUM_THREADS": "1",  # small models: threads that wait for one another cost more than they save
 }
 os.environ.pop("STEELYARD_HOME", None)
 
