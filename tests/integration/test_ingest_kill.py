@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 import signal
@@ -108,12 +109,13 @@ def test_killed_ingest_run_again_ends_as_an_undisturbed_one(tmp_path, undisturbe
 
 
 def test_killed_ingest_of_a_state_that_is_gone_leaves_nothing_of_it(tmp_path, undisturbed):
-    """What a killed load had already merged does not stay when the sources have changed before the next run."""
+    """What a killed load had merged at a date does not stay when another date is loaded instead."""
     spec = _project(tmp_path)
-    page = tmp_path / DATES[1] / "a.md"
-    page.write_text("A from a state that was never registered")
-    (tmp_path / DATES[1] / "e.md").write_text("E")
+    extra = tmp_path / DATES[1] / "e.md"
+    extra.write_text("E, of a state that was never registered")
     _kill(spec, "after documents are merged, before their load is complete")
-    page.write_text("A new")
-    (tmp_path / DATES[1] / "e.md").unlink()
-    assert _state(spec, tmp_path) == undisturbed
+    extra.unlink()
+    earlier = (("2025-01-01", tmp_path / DATES[0]), ("2025-06-01", tmp_path / DATES[1]))
+    spec = dataclasses.replace(spec, documents=(DocumentSource("pages", "markdown", snapshots=earlier),))
+    _, *state = _state(spec, tmp_path)
+    assert state == undisturbed[1:]
