@@ -165,6 +165,37 @@ def test_train_loss_equals_the_models_own(base, tmp_path):
     assert steps[0].loss == pytest.approx(expected, rel=1e-5)  # a fresh adapter adds nothing
 
 
+def test_train_gradients_through_our_attention_equal_the_fused_ones(base):
+    """The attention that is fast in bfloat16 teaches the same, prompt longer than one of its blocks included."""
+    import torch
+
+    from steelyard.models.attention import register_attention
+    from steelyard.tune.loop import adapted_model
+
+    gradients = {}
+    tokens = torch.arange(3, 203).repeat(2, 1)
+    for attention in ("sdpa", register_attention()):
+        model = adapted_model(base, RECIPE)
+        model.get_base_model().set_attn_implementation(attention)
+        for name, weight in model.named_parameters():
+            if "lora_B" in name:  # zero at the start, which would hide the gradients of lora_A
+                torch.nn.init.constant_(weight, 0.01)
+        model(input_ids=tokens, labels=tokens).loss.backward()
+        gradients[attention] = [weight.grad for weight in model.parameters() if weight.requires_grad]
+    expected, seen = gradients.values()
+    assert len(expected) == 8
+    for one, other in zip(expected, seen, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-6)
+
+
+def test_train_bfloat16_on_a_cpu_learns_as_float32_does(base, tmp_path):
+    """The fast path ends with about the same loss."""
+    losses = {}
+    for dtype in ("float32", "bfloat16"):
+        losses[dtype] = _trained(base, tmp_path / dtype, epochs=4, dtype=dtype).final_loss
+    assert losses["bfloat16"] == pytest.approx(losses["float32"], rel=0.03)
+
+
 def test_train_accumulated_steps_equal_one_large_batch(base, tmp_path):
     """Accumulation weighs tokens as one large batch does, not batches."""
     losses: dict[str, list[float]] = {"large": [], "small": []}
