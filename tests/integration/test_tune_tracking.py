@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
 
@@ -54,7 +55,15 @@ def _adapter(fingerprint: str) -> Adapter:
     return Adapter(fingerprint, "digest", steps=6, tokens=600, seconds=1.5, final_loss=0.2)
 
 
-def _track(tracking: Tracking, fingerprint: str, folder: Path, *, steps=STEPS, error: BaseException | None = None):
+def _track(
+    tracking: Tracking,
+    fingerprint: str,
+    folder: Path,
+    *,
+    steps=STEPS,
+    error: BaseException | None = None,
+    recipe: LoraRecipe = RECIPE,
+):
     def work(on_metrics):
         for step in steps:
             on_metrics(step)
@@ -67,7 +76,7 @@ def _track(tracking: Tracking, fingerprint: str, folder: Path, *, steps=STEPS, e
         tracking=tracking,
         fingerprint=fingerprint,
         run_name="tune",
-        recipe=RECIPE,
+        recipe=recipe,
         base_identity="base",
         datasets=DATASETS,
         adapter_folder=folder,
@@ -109,7 +118,17 @@ def test_track_training_run_left_running_goes_on_with_each_step_once(tracking, a
     assert _track(tracking, "killed", adapter_folder).run_id == run_id
     assert [point.step for point in client.get_metric_history(run_id, "loss")] == [1, 2, 3, 4, 5, 6]
     assert written == [1, 2, 3, 4]
-    assert client.get_run(run_id).info.status == "FINISHED"
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert len(run.inputs.dataset_inputs) == 1
+
+
+def test_track_training_continued_with_other_checkpoints_is_the_same_run(tracking, adapter_folder):
+    """How often a training is saved is no parameter of the run: MLflow would refuse another value."""
+    with pytest.raises(RuntimeError):
+        _track(tracking, "saved", adapter_folder, error=RuntimeError("stands for a kill"))
+    changed = dataclasses.replace(RECIPE, checkpoint_every_steps=1)
+    assert _track(tracking, "saved", adapter_folder, recipe=changed).run_id == find_training_run("saved", tracking)
 
 
 def test_track_training_failure_fails_the_run_and_the_next_attempt_continues_it(tracking, adapter_folder):

@@ -122,7 +122,7 @@ def adapted_model(base: Path, recipe: LoraRecipe) -> Any:
 
 def _choose_attention(model: Any, device: str, dtype: str) -> None:
     """Take our attention where PyTorch's is slow: in bf16 on a CPU, forward and back take it three times as long."""
-    has_dropout = getattr(model.config, "attention_dropout", 0.0) > 0  # ours knows none
+    has_dropout = bool(getattr(model.config, "attention_dropout", 0.0))  # ours knows none
     if device == "cpu" and dtype == "bfloat16" and fits_cpu_loop(model) and not has_dropout:
         model.set_attn_implementation(register_attention())
 

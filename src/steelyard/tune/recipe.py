@@ -10,7 +10,7 @@ import dataclasses
 import importlib.metadata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from steelyard.fingerprint import canonical_json, digest, digest_lines
 from steelyard.records import TrainingExample
@@ -60,16 +60,20 @@ def training_fingerprint(*, base_identity: str, examples_digest: str, recipe: Lo
     `base_identity` names the content of the base checkpoint and its tokenizer. A library's local version ("+cpu",
     "+cu130") is left out: it names a device.
     """
-    settings = {name: value for name, value in dataclasses.asdict(recipe).items() if name not in _WITHOUT_EFFECT}
     return digest(
         {
             "base": base_identity,
             "examples": examples_digest,
-            "recipe": settings,
+            "recipe": settings_with_effect(recipe),
             "libraries": library_versions(),
             "training": CODE_VERSION,
         }
     )
+
+
+def settings_with_effect(recipe: LoraRecipe) -> dict[str, Any]:
+    """Return the settings that can change trained weights, by name."""
+    return {name: value for name, value in dataclasses.asdict(recipe).items() if name not in _WITHOUT_EFFECT}
 
 
 def library_versions() -> dict[str, str]:

@@ -6,7 +6,6 @@ and training itself. There is no active run: everything goes through a client an
 
 from __future__ import annotations
 
-import dataclasses
 import importlib.metadata
 import platform
 import time
@@ -21,7 +20,7 @@ from steelyard.fingerprint import canonical_json
 from steelyard.records import Adapter
 from steelyard.tracking import Tracking, experiment_id, open_client, service_errors
 from steelyard.tune.folder import StepMetrics
-from steelyard.tune.recipe import LoraRecipe
+from steelyard.tune.recipe import LoraRecipe, settings_with_effect
 from steelyard.tune.train import OnMetrics
 
 FINGERPRINT_TAG = "steelyard_training"
@@ -134,7 +133,7 @@ def _describe(
 
     client.log_batch(
         run_id,
-        params=[Param(name, _text(value)) for name, value in dataclasses.asdict(recipe).items()],
+        params=[Param(name, _text(value)) for name, value in settings_with_effect(recipe).items()],
         tags=[RunTag(name, value) for name, value in tags.items()],
     )
     inputs = [
