@@ -187,7 +187,7 @@ def test_load_bad_override_is_named(project_file, override, what):
     assert f"--set {override}" in message
 
 
-SECRET = "index:\n  store: {type: weaviate, mode: cloud, host: h, api_key: '${WEAVIATE_KEY}'}\n"
+SECRET = "index:\n  store: {type: weaviate, mode: cloud, host: h, api_key: '${WEAVIATE_KEY}'}\n"  # noqa: S105 - the name of a variable
 
 
 def test_load_secret_stays_a_reference(project_file):
