@@ -3,12 +3,12 @@
 #
 #   PYTHON=python3.12     another interpreter (3.11 to 3.13) than the first suitable one on PATH
 #   TORCH_BACKEND=cpu     another build of torch than PyPI's; see docs/how-to/small-install.md
-#   PYTEST_ARGS="-k gate" more words for pytest
+#   PYTEST_ARGS="-k gate" other words for pytest than "two workers, a file each"
 
 VENV := .venv
 LOCK := requirements.lock
 PROJECT ?= configs/lifecycle/steelyard.yaml
-PYTEST_ARGS ?=
+PYTEST_ARGS ?= -n 2 --dist loadfile
 TORCH_BACKEND ?=
 UPGRADE ?=
 
