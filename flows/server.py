@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from prefect.settings import (
     PREFECT_API_URL,
     PREFECT_LOGGING_LEVEL,
+    PREFECT_LOGGING_TO_API_ENABLED,
     PREFECT_SERVER_ALLOW_EPHEMERAL_MODE,
     PREFECT_SERVER_ANALYTICS_ENABLED,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS,
@@ -23,6 +24,7 @@ _TEMPORARY = {
     PREFECT_SERVER_ALLOW_EPHEMERAL_MODE: True,
     PREFECT_SERVER_ANALYTICS_ENABLED: False,
     PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS: 180,  # a busy machine takes longer than the usual 20 s
+    PREFECT_LOGGING_TO_API_ENABLED: False,  # its logs would go with it
     PREFECT_LOGGING_LEVEL: "WARNING",  # the run tells its progress itself
 }
 _OWNER = "STEELYARD_SERVER_OF"  # in the server's environment: the process that it works for

@@ -195,6 +195,8 @@ def _rule_against_winner(arm: Arm, against: Comparison, rules: GateRules) -> tup
 
 
 def _tell(comparison: Comparison, rules: GateRules) -> str:
+    if comparison.difference == 0:
+        return f"{comparison.better} and {comparison.worse} are equal on {rules.metric}"
     return (
         f"{comparison.better} beats {comparison.worse} on {rules.metric} by {comparison.difference:.3f} "
         f"({comparison.wins} cases won, {comparison.losses} lost, p = {comparison.p_value:.2g}, Holm-corrected)"
