@@ -14,13 +14,17 @@ import numpy as np
 import pytest
 
 from steelyard.errors import ConfigError, DataError, ServiceError
+from steelyard.index import weaviate_store
+from steelyard.index.embed import HashEmbedder
 from steelyard.index.lance import LanceIndex, read_pointer, read_sealed
 from steelyard.index.memory import MemoryIndex, MemoryStore
 from steelyard.index.protocol import Index
+from steelyard.index.sync import SplitSettings, SyncReport, sync_snapshot
 from steelyard.index.weaviate_store import ALIAS, STATE, WeaviateIndex, connect
-from steelyard.records import Passage
+from steelyard.records import Document, Passage
 
 DIMENSIONS = 4
+START_SECONDS = 240  # a server starts in 8 s; on a busy machine it may take minutes, and a hang still fails
 OpenIndex = Callable[..., Index]
 
 
@@ -33,7 +37,7 @@ def free_port() -> int:
 
 def wait_until_ready(url: str, server: subprocess.Popen) -> None:
     """Ask until the server answers; fail when it has ended or does not come up."""
-    give_up = time.monotonic() + 60
+    give_up = time.monotonic() + START_SECONDS
     while time.monotonic() < give_up:
         if server.poll() is not None:
             pytest.fail(f"weaviate-server ended with code {server.returncode}")
@@ -42,7 +46,7 @@ def wait_until_ready(url: str, server: subprocess.Popen) -> None:
                 return
         except (urllib.error.URLError, OSError):
             threading.Event().wait(0.2)
-    pytest.fail("weaviate-server was not ready after 60 s")
+    pytest.fail(f"weaviate-server was not ready after {START_SECONDS} s")
 
 
 @pytest.fixture(scope="session")
@@ -499,6 +503,29 @@ def test_index_description_counts_what_is_there(index):
     assert told.version
 
 
+def test_index_synced_with_two_snapshots_agrees_with_every_other_store(index):
+    """The same documents give the same ids, digests and rankings in each store, and a repeated sync does nothing."""
+    split = SplitSettings(max_characters=80, min_characters=40, overlap=0)
+    reference = MemoryIndex(collection="Passages_reference", dimensions=DIMENSIONS)
+    embedder = HashEmbedder(DIMENSIONS)
+
+    def sync(one: Index, snapshot: int) -> SyncReport:
+        documents = [
+            Document(f"d{n}", "pages", f"d{n}.md", f"Product {n}", f"Version {n}.{snapshot if n % 3 else 0}.", "")
+            for n in range(12 - snapshot)
+        ]
+        return sync_snapshot(one, embedder, documents, snapshot=snapshot, split=split, batch_size=4)
+
+    for snapshot in (1, 2):
+        assert sync(index, snapshot) == sync(reference, snapshot)
+        assert index.digest(snapshot) == reference.digest(snapshot)
+        assert index.ids_in(snapshot) == reference.ids_in(snapshot)
+    assert sync(index, 2).passages_embedded == 0
+    question = "Product 7 version"
+    [vector] = embedder.embed([question])
+    assert found(index, question, vector, snapshot=1, top_k=3) == found(reference, question, vector, top_k=3)
+
+
 def test_index_closed_twice_is_no_error(index):
     """Closing is idempotent."""
     index.count(1)
@@ -542,6 +569,45 @@ def test_lance_folder_that_cannot_be_made_is_named(tmp_path):
 
     with pytest.raises(ServiceError, match=r"store cannot be opened(.|\n)*To fix"):
         index.count(1)
+
+
+def test_weaviate_passages_that_were_lost_are_sent_again(open_weaviate, monkeypatch):
+    """What cannot be read back after a request is sent again, until all of it is there."""
+    monkeypatch.setattr(weaviate_store, "_FIRST_PAUSE_SECONDS", 0.0)
+    index = open_weaviate("Passages_a")
+    send, requests = index._send, []
+
+    def lose_all_but_one(rows):
+        requests.append(len(rows))
+        return send(rows[:1])
+
+    monkeypatch.setattr(index, "_send", lose_all_but_one)
+    index.write([a_passage(id_) for id_ in "abc"], [unit(1)] * 3)
+
+    assert index.ids_in(1) == ["a", "b", "c"]
+    assert requests == [3, 2, 1]
+
+
+def test_weaviate_passages_that_stay_lost_are_named_with_what_the_server_said(open_weaviate, monkeypatch):
+    """After the last try the error names the ids and the server's own words."""
+    monkeypatch.setattr(weaviate_store, "_FIRST_PAUSE_SECONDS", 0.0)
+    index = open_weaviate("Passages_a")
+    monkeypatch.setattr(index, "_send", lambda rows: {passage.id: "disk is read-only" for passage, _ in rows})
+
+    with pytest.raises(ServiceError, match=r"2 cannot be read back: a, b; the server said: disk is read-only"):
+        index.write([a_passage("a"), a_passage("b")], [unit(1)] * 2)
+
+
+def test_weaviate_collection_of_another_make_is_refused_and_left_alone(open_weaviate):
+    """A collection with other properties is named, and nothing is written to it."""
+    index = open_weaviate("Passages_a")
+    from weaviate.classes.config import DataType, Property
+
+    index._client.collections.create(index.collection, properties=[Property(name="wine", data_type=DataType.TEXT)])
+
+    with pytest.raises(ServiceError, match=r"was not made by this version of Steelyard: it has the properties wine"):
+        index.write([a_passage("a")], [unit(1)])
+    assert len(index._client.collections.get(index.collection)) == 0
 
 
 @pytest.mark.parametrize("mode", ["local", "custom"])

@@ -103,7 +103,7 @@ class LanceIndex:
         return table
 
     def _collections(self) -> list[str]:
-        return sorted(self._database.table_names(limit=_MOST_COLLECTIONS))
+        return sorted(self._database.list_tables(limit=_MOST_COLLECTIONS).tables)
 
     @contextmanager
     def _errors(self, done: str) -> Iterator[None]:

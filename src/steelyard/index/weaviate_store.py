@@ -186,38 +186,48 @@ class WeaviateIndex:
     def write(self, passages: Sequence[Passage], vectors: Any) -> None:
         """Add passages with their vectors, replacing those with the same id.
 
-        The client's batches report failed objects and never raise: what counts is what can be read back. The rest is
-        sent again, with pauses, before it is given up.
+        Requests hold many objects, of which the server may refuse some: what counts is what can be read back. The
+        rest is sent again, with pauses, before it is given up.
         """
         ids = [passage.id for passage in passages]
         check_unique(ids, collection=self._name)
         rows = checked_vectors(vectors, count=len(passages), dimensions=self._dimensions, collection=self._name)
         waiting = {passage.id: (passage, row) for passage, row in zip(passages, rows, strict=True)}
-        detail = ""
+        refused: dict[str, str] = {}
         for attempt in range(_WRITE_TRIES):
             if not waiting:
                 return
             if attempt:
                 time.sleep(_FIRST_PAUSE_SECONDS * 2**attempt)
-            detail = self._send(list(waiting.values()))
-            refused = set(self._failed_ids())
-            for row in self._rows_of(list(waiting), ["passage_id"]):
-                if row["passage_id"] not in refused:
-                    del waiting[row["passage_id"]]
-        check_read_back(ids, set(ids) - set(waiting), store=self._where, detail=detail)
+            refused = self._send(list(waiting.values()))
+            found = [row["passage_id"] for row in self._rows_of(list(waiting), ["passage_id"])]
+            for id_ in set(found).difference(refused):
+                del waiting[id_]
+        if waiting:
+            said = next(iter(refused.values()), "")
+            detail = f"; the server said: {said}" if said else ""
+            check_read_back(ids, set(ids).difference(waiting), store=self._where, detail=detail)
 
-    def _send(self, rows: Sequence[tuple[Passage, Any]]) -> str:
-        """Send objects in fixed-size batches; return the server's first complaint, or an empty text."""
-        with _errors(self._where, "written"):
-            with self._passages.batch.fixed_size(_OBJECTS_A_REQUEST, concurrent_requests=2) as batch:
-                for passage, vector in rows:
-                    batch.add_object(_to_properties(passage), uuid=_uuid(passage.id), vector=vector.tolist())
-            failed = self._passages.batch.failed_objects
-        return f"; the server said: {failed[0].message}" if failed else ""
+    def _send(self, rows: Sequence[tuple[Passage, Any]]) -> dict[str, str]:
+        """Send objects in requests of a fixed size; return the refused ids with what the server said."""
+        from weaviate.classes.data import DataObject
+        from weaviate.exceptions import WeaviateInsertManyAllFailedError
 
-    def _failed_ids(self) -> Iterator[str]:
-        for failed in self._passages.batch.failed_objects:
-            yield failed.object_.properties["passage_id"]
+        refused: dict[str, str] = {}
+        for first in range(0, len(rows), _OBJECTS_A_REQUEST):
+            some = rows[first : first + _OBJECTS_A_REQUEST]
+            objects = [
+                DataObject(properties=_to_properties(passage), uuid=_uuid(passage.id), vector=vector.tolist())
+                for passage, vector in some
+            ]
+            with _errors(self._where, "written"):
+                try:
+                    errors = self._passages.data.insert_many(objects).errors
+                except WeaviateInsertManyAllFailedError as error:
+                    refused |= {passage.id: str(error) for passage, _ in some}
+                    continue
+            refused |= {some[place][0].id: error.message for place, error in errors.items()}
+        return refused
 
     def close_passages(self, ids: Collection[str], snapshot: int) -> None:
         """End the validity of passages at a snapshot."""
