@@ -82,7 +82,7 @@ def too_few_pairs(project):
     ("spoil", "code", "told"),
     [
         (refuse_folder, 2, "pages/2026-08-22"),
-        (empty_corpus, 3, "no documents"),
+        (empty_corpus, 3, "documents: there is none"),
         (too_few_pairs, 3, "pair_count"),
     ],
 )

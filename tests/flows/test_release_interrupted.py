@@ -10,7 +10,7 @@ import pytest
 DRIVER = Path(__file__).with_name("kill_driver.py")
 
 STAGES = {
-    "ingest": ("pipelines.ingest:register_snapshot", 1),
+    "ingest": ("pipelines.load:Loader.register_snapshot", 1),
     "index": ("steelyard.index.lance:LanceIndex.write", 5),
     "evaluate": ("steelyard.evaluate.answers:AnswerStore.add", 4),
     "tune": ("steelyard.tune.folder:seal", 2),
