@@ -15,8 +15,8 @@ ARMS: tuple[Arm, ...] = ("base", "rag", "tuned", "hybrid")  # ties go to the ear
 RETRIEVING_ARMS: frozenset[Arm] = frozenset({"rag", "hybrid"})
 TUNED_ARMS: frozenset[Arm] = frozenset({"tuned", "hybrid"})
 
-CaseKind = Literal["fact", "fresh", "unanswerable", "format", "injection"]
-CASE_KINDS: tuple[CaseKind, ...] = ("fact", "fresh", "unanswerable", "format", "injection")
+CaseKind = Literal["fact", "fresh", "unanswerable", "format", "injection", "retention"]
+CASE_KINDS: tuple[CaseKind, ...] = ("fact", "fresh", "unanswerable", "format", "injection", "retention")
 PairKind = Literal["fact", "unanswerable"]
 Ruling = Literal["promote", "reject", "cannot tell"]
 
@@ -205,6 +205,54 @@ class Adapter:
 
 
 @dataclass(frozen=True, slots=True)
+class Interval:
+    """A confidence interval; `level` is its coverage (0.95), `method` how it was computed, in words."""
+
+    low: float
+    high: float
+    level: float
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Two arms on one metric over the same cases: `difference` is the mean of `arm` less that of `baseline`.
+
+    `wins`, `losses` and `ties` count cases; `p_value` is for this comparison alone, `p_corrected` after correction
+    for the number of comparisons.
+    """
+
+    metric: str
+    arm: str
+    baseline: str
+    difference: float
+    interval: Interval | None
+    wins: int
+    losses: int
+    ties: int
+    clusters: int
+    p_value: float
+    p_corrected: float
+
+
+@dataclass(frozen=True, slots=True)
+class Power:
+    """What a gate can see: the smallest true difference that `power` of such evaluations would find significant.
+
+    `disagreement` is the share of cases on which two arms are expected to differ; `cases_to_settle` how many cases a
+    difference as large as the margin would need, None where no number would do.
+    """
+
+    cases: int
+    clusters: int
+    disagreement: float
+    significance: float
+    power: float
+    detectable: float | None
+    cases_to_settle: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One rule of the gate as it came out: what was measured, what was asked, whether it held."""
 
@@ -213,6 +261,7 @@ class Rule:
     limit: float | None
     is_passed: bool
     explanation: str
+    interval: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,3 +272,18 @@ class Verdict:
     ruling: Ruling
     reasons: tuple[str, ...]
     rules: tuple[Rule, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """All that the gate found: a verdict an arm, the comparisons behind them, intervals by arm and metric, and power.
+
+    `baseline` is the arm that limits of the kind "at most this much worse" are measured from, or "champion" where the
+    current champion answered the same cases.
+    """
+
+    verdicts: Mapping[Arm, Verdict]
+    comparisons: tuple[Comparison, ...]
+    intervals: Mapping[Arm, Mapping[str, Interval]]
+    power: Power | None
+    baseline: str
