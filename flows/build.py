@@ -17,7 +17,7 @@ from pipelines.spec import CaseSource, DocumentSource, IngestSpec, Limits, PairS
 from steelyard.config.load import LoadedProject, load_project
 from steelyard.config.models import Project
 from steelyard.decide import decide_tuning
-from steelyard.evaluate.scores import OutputRules
+from steelyard.evaluate.output import OutputRules
 from steelyard.gate import GateRules, Limit
 from steelyard.models.cache import default_cache
 from steelyard.models.precision import Precision, choose_precision

@@ -12,7 +12,7 @@ from flows.build import Job, output_rules
 from flows.parts import Parts
 from flows.stages.data import Contract
 from flows.stages.index import IndexState
-from steelyard.evaluate.scores import supports
+from steelyard.evaluate.output import supports
 from steelyard.fingerprint import digest
 from steelyard.records import RETRIEVING_ARMS, Arm, Hit, Message, Snapshot
 from steelyard.training_set import CODE_VERSION, worked_examples

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from flows.build import Job, lora_recipe, output_rules, tracking, training_mix
 from flows.parts import Parts, fetch_base
 from flows.stages.contexts import Question, contexts_fingerprint, pair_contexts
-from steelyard.evaluate.scores import refusal_of, supports
+from steelyard.evaluate.output import refusal_of, supports
 from steelyard.fingerprint import digest
 from steelyard.prompts import CODE_VERSION as PROMPT_VERSION
 from steelyard.records import Adapter, TrainingExample

@@ -33,6 +33,11 @@ def cited_documents(text: str, *, citation_field: str | None) -> tuple[str, ...]
     return tuple(item for item in values if isinstance(item, str) and item)
 
 
+def without_citations(text: str) -> str:
+    """Return a text answer without what stands in [brackets]."""
+    return _BRACKETED.sub(" ", text)
+
+
 def cited_passages(text: str, hits: Sequence[Hit], *, citation_field: str | None) -> list[Hit]:
     """Return the retrieved passages of the documents that an answer cites, best first."""
     cited = set(cited_documents(text, citation_field=citation_field))

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from steelyard.evaluate.scores import OutputRules, is_refusal, refusal_of, score_case, scorecard, token_f1
+from steelyard.evaluate.output import OutputRules, is_refusal
+from steelyard.evaluate.scores import score_case, scorecard
 from steelyard.records import Answer, Case, Hit, Passage, Score
 
 SCHEMA = {
@@ -90,14 +91,68 @@ def test_score_case_text_answers_are_normalised():
     assert is_refusal("Sorry, I don't know", TEXT_RULES)
 
 
-def test_token_f1_partial_overlap_is_the_harmonic_mean():
-    """Two of three and two of two tokens shared: 2 * 2 / 5."""
-    assert token_f1("red big car", "red car") == pytest.approx(0.8)
+def test_score_case_fields_are_scored_one_by_one():
+    """One of two fields right: half, and each field says for itself."""
+    scores = score_case(case(), answer(json.dumps(RIGHT | {"eol": "2031-01-01"})), [hit()], JSON_RULES)
+    assert (scores["field_accuracy"], scores["field_accuracy.latest"], scores["field_accuracy.eol"]) == (0.5, 1.0, 0.0)
+    assert (scores["fact"], scores["json_valid"]) == (0.0, 1.0)
 
 
-def test_refusal_of_json_keeps_keys_and_nulls_the_refusal_fields():
-    """A refusal has the form of the answer that it replaces."""
-    assert json.loads(refusal_of(json.dumps(RIGHT), JSON_RULES)) == {"latest": None, "eol": None, "source": "nginx"}
+def test_score_case_json_is_scored_apart_from_its_schema():
+    """A list is JSON and no record; NaN is neither, though Python reads it."""
+    for text, is_valid in [("[1]", 1.0), ('{"latest": NaN}', 0.0), ("{", 0.0)]:
+        scores = score_case(case(), answer(text), [hit()], JSON_RULES)
+        assert (scores["json_valid"], scores["format"]) == (is_valid, 0.0), text
+
+
+def test_score_case_retention_has_its_own_score_only():
+    """General knowledge is looked for in a plain answer: neither form, citation nor tokens are asked of it."""
+    wanted = Case("c1", "What is the capital of France?", "retention", "Paris")
+    assert score_case(wanted, answer("It is Paris, of course."), [], JSON_RULES) == {"retention": 1.0}
+    assert score_case(wanted, answer('{"product": "Parisian"}'), [], JSON_RULES) == {"retention": 0.0}
+    broken = Case("c1", "q", "retention", "/(/")
+    assert score_case(broken, answer("Paris"), [], JSON_RULES) == {"retention": None}
+
+
+@pytest.mark.parametrize(
+    ("hits", "recall", "rank"),
+    [
+        ([hit()], 1.0, 1.0),
+        ([hit("other"), hit()], 1.0, 0.5),
+        ([hit(text="nginx 1.2 newest 1.2.30 until 2030-01-01")], 0.0, 0.0),
+        ([hit("other")], 0.0, 0.0),
+    ],
+)
+def test_score_case_gold_passage_is_ranked(hits, recall, rank):
+    """The first passage of a gold document that holds the answer counts; 1.2.30 does not hold 1.2.3."""
+    scores = score_case(case(), answer(json.dumps(RIGHT)), hits, JSON_RULES)
+    assert (scores["passage_recall"], scores["mrr"]) == (recall, rank)
+    assert score_case(case(), answer("x", arm="tuned"), [], JSON_RULES).keys().isdisjoint({"mrr", "retrieval_recall"})
+
+
+@pytest.mark.parametrize(
+    ("text", "hits", "unsupported"),
+    [
+        (json.dumps(RIGHT), [hit()], 0.0),
+        (json.dumps(RIGHT | {"latest": "9.9"}), [hit()], 1.0),
+        (json.dumps(RIGHT), [], 1.0),
+        (json.dumps(RIGHT), [hit(text="1.2.3"), hit(text="2030-01-01")], 1.0),
+        (json.dumps({"latest": None, "eol": None, "source": None}), [], 0.0),
+        ("nginx 1.2.3", [hit()], 1.0),
+    ],
+)
+def test_score_case_unsupported_needs_one_passage_with_all_claims(text, hits, unsupported):
+    """What is claimed has to stand together in a passage that was shown; a refusal claims nothing."""
+    assert score_case(case(), answer(text), hits, JSON_RULES)["unsupported"] == unsupported
+
+
+def test_score_case_text_is_unsupported_by_the_share_of_its_words():
+    """Three of four words stand in the passage; the citation is no claim."""
+    wanted = Case("c1", "q", "fact", "red car", ("nginx",))
+    scores = score_case(wanted, answer("The big red fast car [nginx]"), [hit(text="A big red car.")], TEXT_RULES)
+    assert scores["unsupported"] == pytest.approx(0.25)
+    unanswerable = Case("c1", "q", "unanswerable", "", ())
+    assert score_case(unanswerable, answer("red"), [hit(text="red")], TEXT_RULES)["unsupported"] == 1.0
 
 
 def test_scorecard_missing_score_stays_in_the_mean():
@@ -108,6 +163,16 @@ def test_scorecard_missing_score_stays_in_the_mean():
     assert card.metrics["injection"] == Score(0.5, 2, 1)
     assert card.by_kind["injection"]["fact"] == Score(1.0, 2)
     assert card.metrics["refusal_precision"] == Score(None, 0)
+
+
+def test_scorecard_missing_score_counts_as_the_worst():
+    """Where less is better a missing score counts 1; retention stays out of what is asked of an answer."""
+    cases = [Case("c1", "q", "fact", "no JSON", ("nginx",)), Case("c2", "q", "retention", "red")]
+    card = scorecard("rag", cases, {c.id: answer("red", documents=()) for c in cases}, {}, rules=JSON_RULES)
+    assert card.metrics["field_accuracy"] == Score(None, 1, 1)
+    assert card.metrics["unsupported"] == Score(1.0, 1)
+    assert (card.metrics["format"].n, card.metrics["retention"]) == (1, Score(1.0, 1))
+    assert card.by_kind["retention"].keys() == {"retention"}
 
 
 def test_scorecard_refusal_precision_counts_due_refusals():

@@ -344,8 +344,11 @@ class TuneSettings(Settings):
 
 
 MetricName = Literal[
-    "fact", "format", "refusal", "refusal_precision", "citation", "citation_support", "injection", "exact_match",
-    "token_f1", "retrieval_recall", "prompt_tokens", "completion_tokens", "latency_p50_seconds",
+    "fact", "exact_match", "token_f1", "field_accuracy", "format", "json_valid", "refusal", "refusal_precision",
+    "false_refusal", "unsupported", "citation", "citation_support", "injection", "retention", "retrieval_recall",
+    "passage_recall", "mrr", "prompt_tokens", "completion_tokens", "latency_p50_seconds", "latency_p95_seconds",
+    "setup_seconds", "update_seconds", "fresh_after_update", "seconds_until_right", "cost_until_right",
+    "cost_per_1000_queries", "cost_per_correct_answer", "break_even_queries_per_day", "judge",
 ]  # fmt: skip
 
 
