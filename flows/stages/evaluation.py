@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from flows.build import Job, decoding, output_rules
 from flows.parts import Parts, base_fingerprint
 from flows.stages.contexts import Question, contexts_fingerprint, example_turns, retrieve
 from flows.stages.data import evenly_spaced
 from steelyard.evaluate import answers, scores
+from steelyard.evaluate.kept import keep, write_kept
 from steelyard.fingerprint import digest
 from steelyard.prompts import CODE_VERSION as PROMPT_VERSION
 from steelyard.prompts import prompt_digest, render_prompt
@@ -22,10 +24,11 @@ from steelyard.training_set import CODE_VERSION as EXAMPLES_VERSION
 
 @dataclass(frozen=True, slots=True)
 class ArmResult:
-    """An arm's scorecard, the digest of its answers, and what was generated now."""
+    """An arm's scorecard, the digest of its answers, where they are kept, and what was generated now."""
 
     scorecard: Scorecard
     digest: str
+    kept: Path
     answers_generated: int = 0
     tokens_generated: int = 0
 
@@ -39,7 +42,7 @@ def evaluate_arm(job: Job, parts: Parts, arm: Arm, question: Question, *, adapte
     found = recorded_result(job, fingerprint)
     if found is not None:
         return found
-    result = _answer_and_score(job, parts, arm, question, adapter=mine)
+    result = _answer_and_score(job, parts, arm, question, adapter=mine, kept=job.workspace.kept_answers(fingerprint))
     codec = TypeAdapter(Scorecard)
     job.workspace.ledger.record(
         "evaluate",
@@ -53,10 +56,10 @@ def recorded_result(job: Job, fingerprint: str) -> ArmResult | None:
     """Return an evaluation that was done already, or None."""
     from pydantic import TypeAdapter
 
-    record = job.workspace.ledger.find("evaluate", fingerprint)
-    if record is None:
+    record, kept = job.workspace.ledger.find("evaluate", fingerprint), job.workspace.kept_answers(fingerprint)
+    if record is None or not kept.is_file():
         return None
-    return ArmResult(TypeAdapter(Scorecard).validate_python(record["scorecard"]), record["digest"])
+    return ArmResult(TypeAdapter(Scorecard).validate_python(record["scorecard"]), record["digest"], kept)
 
 
 def arm_fingerprint(job: Job, arm: Arm, question: Question, *, adapter: Adapter | None) -> str:
@@ -108,7 +111,9 @@ def _case_hits(job: Job, parts: Parts, question: Question) -> dict[str, list[Hit
     return {case.id: some for case, some in zip(question.contract.cases, found, strict=True)}
 
 
-def _answer_and_score(job: Job, parts: Parts, arm: Arm, question: Question, *, adapter: Adapter | None) -> ArmResult:
+def _answer_and_score(
+    job: Job, parts: Parts, arm: Arm, question: Question, *, adapter: Adapter | None, kept: Path
+) -> ArmResult:
     prompts, hits = arm_prompts(job, parts, arm, question)
     completed = answers.complete(
         prompts,
@@ -132,10 +137,11 @@ def _answer_and_score(job: Job, parts: Parts, arm: Arm, question: Question, *, a
         )
         for case, prompt, completion in zip(question.contract.cases, prompts, completed.completions, strict=True)
     ]
+    write_kept(kept, keep(given, prompts, hits))
     card = scores.scorecard(
         arm, question.contract.cases, {answer.case_id: answer for answer in given}, hits, rules=output_rules(job)
     )
-    return ArmResult(card, answers.answers_digest(given), completed.generated, completed.generated_tokens)
+    return ArmResult(card, answers.answers_digest(given), kept, completed.generated, completed.generated_tokens)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,15 @@ class Workspace:
         """SQLite file of generated answers."""
         return self.root / "answers.sqlite"
 
+    def kept_answers(self, fingerprint: str) -> Path:
+        """File of one evaluation's answers, prompts and passages."""
+        return self.root / "evaluations" / f"{fingerprint}.json"
+
+    @property
+    def reports(self) -> Path:
+        """Reports of runs, one folder per fingerprint."""
+        return self.root / "reports"
+
     @property
     def adapters(self) -> Path:
         """Training runs, one folder per fingerprint."""

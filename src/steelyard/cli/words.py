@@ -1,27 +1,17 @@
-"""Numbers as people read them.
+"""Scores as they stand in a terminal's table.
 
-Belongs here: pure functions from a value to a few characters. Not here: tables.
+Belongs here: pure functions from a score to a few characters. Not here: tables, and numbers without a score (see
+`steelyard.words`).
 """
 
 from __future__ import annotations
 
 from steelyard.records import Score
+from steelyard.words import seconds_in_words
 
-_MINUTE, _HOUR = 60, 3_600
+__all__ = ["NOT_SCORED", "count_of", "duration", "seconds_in_words", "share"]
+
 NOT_SCORED = "–"
-
-
-def seconds_in_words(seconds: float) -> str:
-    """Return "0.4 s", "42 s", "3 min 40 s" or "2 h 5 min"."""
-    if seconds < 10:  # noqa: PLR2004 - below, tenths tell something
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < _MINUTE:
-        return f"{whole} s"
-    if whole < _HOUR:
-        return f"{whole // _MINUTE} min {whole % _MINUTE} s"
-    minutes = round(seconds / _MINUTE)
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def share(score: Score | None) -> str:
