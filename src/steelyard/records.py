@@ -126,10 +126,19 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True)
+class Constraint:
+    """What generated text must match from its first to its last character: a JSON Schema or a regular expression."""
+
+    kind: Literal["json_schema", "regex"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Decoding:
-    """How text is generated: greedy, at most `max_new_tokens`."""
+    """How text is generated: greedy, at most `max_new_tokens`, held to `constraint` where there is one."""
 
     max_new_tokens: int
+    constraint: Constraint | None = None
 
 
 @dataclass(frozen=True, slots=True)

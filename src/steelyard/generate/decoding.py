@@ -10,16 +10,19 @@ them at each step, and lets finished rows go. `bench/generation_speed.py` shows 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch.nn import functional
+from transformers import LogitsProcessorList
 from transformers.cache_utils import Cache, CacheLayerMixin, DynamicCache, DynamicLayer
 
 from steelyard.models.attention import SharedPrefix
 
 Tokens = Sequence[int]
+Choose = Callable[[Any, Sequence[int]], Any]
+"""From logits (rows, vocabulary) and which rows of the batch they are to each one's next token, (rows,)."""
 
 _GROWTH_TOKENS = 64  # most answers fit: the room then never grows
 
@@ -109,16 +112,23 @@ def prefill_shared(model: Any, tokens: Tokens) -> SharedPrefix | None:
 
 @torch.inference_mode()
 def decode_on_cpu(
-    model: Any, rows: Sequence[Tokens], shared: SharedPrefix | None, *, max_new_tokens: int, stop: frozenset[int]
+    model: Any,
+    rows: Sequence[Tokens],
+    shared: SharedPrefix | None,
+    *,
+    max_new_tokens: int,
+    stop: frozenset[int],
+    choose: Choose | None = None,
 ) -> list[list[int]]:
-    """Return each row's new tokens, the stop token included where one came.
+    """Return each row's new tokens, the stop token included where one came; the likeliest, unless `choose` is given.
 
     `rows` hold each prompt's own tokens, after the shared ones. The model must run `steelyard.models.attention`.
     """
     width = max(len(row) for row in rows)
     layers = [_BatchLayer(rows=len(rows), prompt_tokens=width) for _ in range(model.config.num_hidden_layers)]
     cache = Cache(layers=layers)
-    chosen = _read_prompts(model, rows, shared, cache)
+    choose = choose or _largest
+    chosen = choose(_read_prompts(model, rows, shared, cache), range(len(rows)))
     positions = torch.tensor([[_tokens_of(shared) + len(row)] for row in rows])
     mask = _step_mask(rows, room=width + max_new_tokens + _GROWTH_TOKENS, dtype=model.dtype)
     new: list[list[int]] = [[] for _ in rows]
@@ -145,13 +155,13 @@ def decode_on_cpu(
             use_cache=True,
             shared_prefix=shared,
         ).logits
-        chosen, positions = _largest(logits[:, -1]), positions + 1
+        chosen, positions = choose(logits[:, -1], alive), positions + 1
 
 
 def _read_prompts(model: Any, rows: Sequence[Tokens], shared: SharedPrefix | None, cache: Cache) -> Any:
-    """Fill the cache with every prompt and return each row's first new token, (rows,)."""
+    """Fill the cache with every prompt and return the logits of each row's first new token, (rows, vocabulary)."""
     start = _tokens_of(shared)
-    chosen = []
+    last = []
     for index, row in enumerate(rows):
         for layer in cache.layers:
             layer.row = index
@@ -163,10 +173,10 @@ def _read_prompts(model: Any, rows: Sequence[Tokens], shared: SharedPrefix | Non
             logits_to_keep=1,
             shared_prefix=shared,
         ).logits
-        chosen.append(_largest(logits[0, -1]))
+        last.append(logits[0, -1])
     for layer in cache.layers:
         layer.row = None
-    return torch.stack(chosen)
+    return torch.stack(last)
 
 
 @torch.inference_mode()
@@ -178,6 +188,7 @@ def decode_with_transformers(
     shared_ids: Tokens,
     max_new_tokens: int,
     stop: frozenset[int],
+    choose: Choose | None = None,
 ) -> list[list[int]]:
     """Return the same as `decode_on_cpu` through `model.generate`, for any device and attention.
 
@@ -197,6 +208,7 @@ def decode_with_transformers(
         attention_mask=is_token.long(),
         past_key_values=cache,
         max_new_tokens=max_new_tokens,
+        logits_processor=None if choose is None else LogitsProcessorList([_only(choose)]),
         do_sample=False,
         num_beams=1,
         eos_token_id=sorted(stop),
@@ -233,7 +245,17 @@ def _room_after_step(layer: _BatchLayer) -> int:
     return layer.room + (_GROWTH_TOKENS if layer.length == layer.room else 0)
 
 
-def _largest(logits: Any) -> Any:
+def _only(choose: Choose) -> Callable[[Any, Any], Any]:
+    """Return what makes `model.generate` take what `choose` chose."""
+
+    def processor(_: Any, logits: Any) -> Any:
+        chosen = choose(logits, range(len(logits)))
+        return torch.full_like(logits, float("-inf")).scatter(1, chosen[:, None], 0.0)
+
+    return processor
+
+
+def _largest(logits: Any, rows: Sequence[int] = ()) -> Any:
     """Return the first index of the largest logit; `max` is nine times faster than `argmax` for bfloat16 on a CPU."""
     return logits.max(-1).indices
 

@@ -20,6 +20,7 @@ from steelyard.models.checkpoint import LoadedModel, load_causal_lm, load_tokeni
 from steelyard.records import Completion, Decoding, Prompt
 
 if TYPE_CHECKING:
+    from steelyard.generate.constraint import Constrainer
     from steelyard.models.attention import SharedPrefix
 
 _KEPT_PREFIXES = 4  # an arm has one; a few megabytes each for small models
@@ -101,6 +102,13 @@ class LocalGenerator:
         return loaded
 
     @cached_property
+    def _constrainer(self) -> Constrainer:
+        from steelyard.generate.constraint import Constrainer
+
+        width = self._loaded.model.get_output_embeddings().weight.shape[0]
+        return Constrainer(self._tokenizer, vocabulary=width, stop=self._stop)
+
+    @cached_property
     def _stop(self) -> frozenset[int]:
         return stop_tokens(self._tokenizer, self._loaded.model)
 
@@ -114,6 +122,8 @@ class LocalGenerator:
         skipped = 0 if shared is None else len(shared_ids)
         rows = [prompt.tokens[skipped:] for prompt in rendered]
         limits: dict[str, Any] = {"max_new_tokens": decoding.max_new_tokens, "stop": self._stop}
+        if decoding.constraint is not None:
+            limits["choose"] = self._constrainer.matchers(decoding.constraint, len(rows)).choose
         written: list[list[int]]
         if model.config._attn_implementation == ATTENTION_NAME:
             written = decode_on_cpu(model, rows, shared, **limits)

@@ -14,7 +14,7 @@ from steelyard.fingerprint import digest
 from steelyard.records import Completion, Decoding, Prompt
 
 GENERATION_VERSION = 1  # raise it when rendering or decoding changes what comes out
-_LIBRARIES = ("torch", "transformers", "tokenizers")
+_LIBRARIES = ("torch", "transformers", "tokenizers", "llguidance")
 
 
 class Generator(Protocol):
