@@ -5,6 +5,7 @@ Belongs here: the `Job` and its parts. Not here: the work (see `flows.stages`).
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Sequence
@@ -16,14 +17,14 @@ from typing import Literal
 from pipelines.spec import CaseSource, DocumentSource, IngestSpec, Limits, PairSource
 from steelyard.config.load import LoadedProject, load_project
 from steelyard.config.models import Project
-from steelyard.decide import decide_tuning
+from steelyard.decide import WhenRule
 from steelyard.evaluate.output import OutputRules
 from steelyard.gate import GateRules, Limit
 from steelyard.models.cache import default_cache
 from steelyard.models.precision import Precision, choose_precision
 from steelyard.models.source import ModelSource, identity, parse_source
 from steelyard.progress import Progress, Silent
-from steelyard.records import Decoding, Scorecard, TuneDecision
+from steelyard.records import Constraint, Decoding, Remedy
 from steelyard.tracking import Tracking
 from steelyard.training_set import Mix
 from steelyard.tune.recipe import LoraRecipe
@@ -137,9 +138,34 @@ def output_rules(job: Job) -> OutputRules:
     return OutputRules(**{name: getattr(job.project.task.output, name) for name in OutputRules.__slots__})
 
 
-def decoding(job: Job) -> Decoding:
-    """Return how text is generated."""
-    return Decoding(max_new_tokens=job.project.generation.max_new_tokens)
+def decoding(job: Job, remedy: Remedy | None = None) -> Decoding:
+    """Return how text is generated; held to the task's output where the remedy says so."""
+    constraint = output_constraint(job) if remedy is not None and remedy.is_constrained else None
+    return Decoding(max_new_tokens=job.project.generation.max_new_tokens, constraint=constraint)
+
+
+def output_constraint(job: Job) -> Constraint | None:
+    """Return what answers can be held to, or None where the task asks for no form."""
+    output = job.project.task.output
+    if output.json_schema is not None:
+        return Constraint("json_schema", json.dumps(output.json_schema, ensure_ascii=False))
+    return None if output.pattern is None else Constraint("regex", output.pattern)
+
+
+def remedies(job: Job) -> tuple[Remedy, ...]:
+    """Return the ladder, without the rungs that this task cannot have."""
+    can_constrain = output_constraint(job) is not None
+    rungs = job.project.prompt.remedies
+    return tuple(
+        Remedy(rung.examples, rung.is_constrained) for rung in rungs if can_constrain or not rung.is_constrained
+    )
+
+
+def tuning_rules(job: Job) -> tuple[WhenRule, ...]:
+    """Return the rules of the tuning decision; enough pairs are required in any case."""
+    pairs = job.project.validation.pairs
+    counted = WhenRule("usable_pairs", "required", at_least=pairs.minimum, at_most=pairs.maximum)
+    return (counted, *(WhenRule(**rule.model_dump()) for rule in job.project.tune.when))
 
 
 def training_mix(job: Job) -> Mix:
@@ -208,16 +234,4 @@ def validation_rules(job: Job) -> ValidationRules:
         min_document_characters=settings.minimum_document_characters,
         max_refused_share=job.project.sources.max_refused_share,
         severity={str(name): severity for name, severity in settings.severity.items()},
-    )
-
-
-def decide_tuning_for(job: Job, *, pairs: int, rag: Scorecard) -> TuneDecision:
-    """Decide whether tuning can pay, by the project's targets."""
-    return decide_tuning(
-        mode=job.project.decide.tune,
-        pairs=pairs,
-        minimum_pairs=job.project.validation.pairs.minimum,
-        rag=rag,
-        format_target=job.project.decide.format_target,
-        fact_target=job.project.decide.fact_target,
     )

@@ -6,16 +6,18 @@ Belongs here: the steps of a plan with amounts and estimates. Not here: doing th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from flows.build import Job, decide_tuning_for, ingest_spec, load_job
-from flows.parts import sealed_snapshots, split_settings
-from flows.stages.contexts import Question
+from flows.build import Job, ingest_spec, load_job, remedies
+from flows.parts import Parts, sealed_snapshots, split_settings
+from flows.stages.contexts import Question, ask
 from flows.stages.data import Contract, contract_fingerprint, pairs_snapshot, read_questions
+from flows.stages.deciding import decide
 from flows.stages.evaluation import arm_fingerprint, recorded_result
 from flows.stages.index import IndexState
+from flows.stages.remedies import Remedied, recorded_remedy
 from flows.stages.tuning import recorded_adapter
 from pipelines.documents import read_documents
 from pipelines.history import State, describe_states, states_to_load
@@ -23,7 +25,7 @@ from pipelines.ingest import source_digest
 from pipelines.questions import read_cases, read_pairs
 from pipelines.spec import IngestSpec
 from pipelines.warehouse import Warehouse
-from steelyard.records import Adapter, Arm, Case, Document, Pair, Snapshot
+from steelyard.records import Adapter, Arm, Case, Document, Pair, Scorecard, Snapshot, TuneDecision
 
 Action = Literal["run", "up to date", "depends"]
 
@@ -156,15 +158,45 @@ def _unknown_steps(job: Job, *, cases: int, pairs: int, reason: str) -> list[Ste
     return [*steps, *_tune_steps(job, cases=cases, pairs=pairs), *_last_steps("depends", "depends on the arms")]
 
 
-def _tune_steps(job: Job, *, cases: int, pairs: int) -> list[Step]:
+def _decision(
+    job: Job, question: Question, remedied: Remedied | None, rag: Scorecard, snapshots: Sequence[Snapshot]
+) -> TuneDecision:
+    parts = Parts(job)
+    try:
+        return decide(job, parts, question, remedied or Remedied(None), rag, snapshots=snapshots)
+    finally:
+        parts.close()
+
+
+def _remedies_step(job: Job, question: Question) -> Step:
+    sample = min(len(question.pairs.held_out), job.project.prompt.held_out.sample)
+    answers = sample * len(remedies(job))
+    reason = "worked examples and held-to output are tried on held-out pairs before anything is trained"
+    return Step("remedies", "run", reason, {"answers": answers}, answers / _ANSWERS_PER_SECOND)
+
+
+def _remedy_in_words(question: Question, remedied: Remedied | None) -> str:
+    if remedied is None or remedied.remedy is None:
+        return "skipped: there are no held-out pairs to choose on"
+    held = ", output held to its form" if remedied.remedy.is_constrained else ""
+    return f"chosen on {remedied.trials[0].n} held-out pairs: {remedied.remedy.examples} worked examples{held}"
+
+
+def _tune_steps(job: Job, *, cases: int, pairs: int, reason: str | None = None) -> list[Step]:
     minimum = job.project.validation.pairs.minimum
     if job.project.decide.tune == "never" or pairs < minimum:
-        reason = "decide.tune is never" if pairs >= minimum else f"{pairs} pairs; {minimum} are the fewest to tune on"
-        return [Step("tune", "up to date", f"would be skipped: {reason}")]
-    examples = round(pairs * job.project.tune.epochs)
+        skipped = "decide.tune is never" if pairs >= minimum else f"{pairs} pairs; {minimum} are the fewest to tune on"
+        return [Step("tune", "up to date", f"would be skipped: {skipped}")]
+    examples = round(pairs * (1 - job.project.prompt.held_out.share) * job.project.tune.epochs)
     seconds = examples / _TRAINED_EXAMPLES_PER_SECOND
     return [
-        Step("tune", "depends", "only if RAG leaves a gap", {"examples": examples}, seconds),
+        Step(
+            "tune",
+            "depends" if reason is None else "run",
+            reason or "only if a rule of tune.when gives a reason",
+            {"examples": examples},
+            seconds,
+        ),
         *(
             Step(f"evaluate {arm}", "depends", "only if tuned", {"answers": cases}, cases / _ANSWERS_PER_SECOND)
             for arm in ("tuned", "hybrid")
@@ -183,20 +215,29 @@ def _last_steps(action: Action, reason: str) -> list[Step]:
 def _steps_after_index(job: Job, contract: Contract, snapshots: Sequence[Snapshot]) -> list[Step]:
     sealed, _ = sealed_snapshots(job)
     index = IndexState("", {item.sequence: sealed[item.sequence] for item in snapshots}, 0, 0.0, 0.0)
-    question = Question(contract, index, snapshots[-1], pairs_snapshot(job, snapshots, contract, is_recorded=False))
-    steps = [_arm_step(job, arm, question, None) for arm in ("base", "rag")]
-    rag = recorded_result(job, arm_fingerprint(job, "rag", question, adapter=None))
+    question = ask(job, contract, index, snapshots[-1], pairs_snapshot(job, snapshots, contract, is_recorded=False))
     cases, pairs = len(contract.cases), len(contract.pairs)
+    remedied = recorded_remedy(job, question)
+    if question.pairs.held_out and remedies(job) and remedied is None:
+        reason = "depends on which remedy is chosen"
+        return [_remedies_step(job, question), *_unknown_steps(job, cases=cases, pairs=pairs, reason=reason)]
+    steps = [Step("remedies", "up to date", _remedy_in_words(question, remedied))]
+    question = replace(question, remedy=None if remedied is None else remedied.remedy)
+    steps += [_arm_step(job, arm, question, None) for arm in ("base", "rag")]
+    rag = recorded_result(job, arm_fingerprint(job, "rag", question, adapter=None))
     if rag is None:
         return [*steps, *_tune_steps(job, cases=cases, pairs=pairs), *_last_steps("depends", "depends on the arms")]
-    if decide_tuning_for(job, pairs=pairs, rag=rag.scorecard).is_tuning_worthwhile:
+    decision = _decision(job, question, remedied, rag.scorecard, snapshots)
+    if decision.is_tuning_worthwhile:
         adapter = recorded_adapter(job, question)
         if adapter is None:
-            return [*steps, *_tune_steps(job, cases=cases, pairs=pairs), *_last_steps("depends", "depends on the arms")]
+            reason = "; ".join(decision.reasons)
+            tuning = _tune_steps(job, cases=cases, pairs=pairs, reason=reason)
+            return [*steps, *tuning, *_last_steps("depends", "depends on the arms")]
         steps.append(Step("tune", "up to date", "the same pairs, contexts and recipe were trained"))
         steps += [_arm_step(job, arm, question, adapter) for arm in ("tuned", "hybrid")]
     else:
-        steps.append(Step("tune", "up to date", "skipped: RAG leaves no gap that tuning repairs"))
+        steps.append(Step("tune", "up to date", f"skipped: {'; '.join(decision.reasons)}"))
     is_new = any(step.action == "run" for step in steps)
     if is_new:
         return [*steps, *_last_steps("depends", "depends on the arms")]

@@ -6,38 +6,45 @@ this process. Not here: what a stage does (see `flows.stages`).
 
 from __future__ import annotations
 
+import datetime as dt
+import getpass
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import verdict_artifact
-from flows.build import Job, decide_tuning_for, gate_rules, load_job
+from flows.build import Job, gate_rules, load_job
 from flows.parts import Parts
 from flows.progress import RunLog
-from flows.stages.contexts import Question
-from flows.stages.data import Contract, accept, ingest_sources, pairs_snapshot
+from flows.stages.contexts import ask
+from flows.stages.data import accept, ingest_sources, pairs_snapshot
+from flows.stages.deciding import Override
+from flows.stages.deciding import decide as decide_tuning
 from flows.stages.evaluation import ArmResult, evaluate_arm, measure_latencies, with_costs
 from flows.stages.index import IndexState, index_documents
 from flows.stages.promotion import Weighed, promote
+from flows.stages.remedies import Remedied, choose_remedy
 from flows.stages.tuning import Tuned, tune
 from pipelines.ingest import IngestReport
 from steelyard.errors import ServiceError
 from steelyard.fingerprint import digest
 from steelyard.gate import judge
 from steelyard.progress import Progress
-from steelyard.records import Arm, Scorecard, TuneDecision, Verdict
+from steelyard.records import Arm, Scorecard, Verdict
 from steelyard.report import Digests, RunReport, Work
 
 CHEAP_ARMS: tuple[Arm, ...] = ("base", "rag")
 TRAINED_ARMS: tuple[Arm, ...] = ("tuned", "hybrid")
 _listener: ContextVar[Progress | None] = ContextVar("listener", default=None)
 _Result = TypeVar("_Result")
+Tuning = Literal["auto", "force", "no"]
 
 
 def _outside_failed(task: object, run: object, state: Any) -> bool:
@@ -64,15 +71,11 @@ ingest = _stage("ingest", retries=2)(ingest_sources)
 validate = _stage("validate")(accept)
 index = _stage("index", retries=2)(index_documents)
 evaluate = _stage("evaluate", retries=1)(evaluate_arm)
+remedy = _stage("remedies", retries=1)(choose_remedy)
+decide = _stage("decide")(decide_tuning)
 train = _stage("tune", retries=1)(tune)
 latency = _stage("latency")(measure_latencies)
 register_winner = _stage("promote", retries=2)(promote)
-
-
-@_stage("decide")
-def decide(job: Job, contract: Contract, rag: Scorecard) -> TuneDecision:
-    """Decide whether tuning can pay."""
-    return decide_tuning_for(job, pairs=len(contract.pairs), rag=rag)
 
 
 @_stage("gate")
@@ -82,21 +85,35 @@ def gate(job: Job, scorecards: dict[Arm, Scorecard]) -> dict[Arm, Verdict]:
 
 
 @flow(name="release", flow_run_name="release of {project_file}", validate_parameters=True)
-def release(project_file: str, profile: str | None = None, overrides: list[str] | None = None) -> dict[str, Any]:
-    """Ingest, validate, index, evaluate cheap arms, decide, tune, evaluate, gate, promote.
+def release(
+    project_file: str,
+    profile: str | None = None,
+    overrides: list[str] | None = None,
+    tuning: Tuning = "auto",
+    tuning_by: str | None = None,
+) -> dict[str, Any]:
+    """Ingest, validate, index, try remedies, evaluate cheap arms, decide, tune, evaluate, gate, promote.
 
     Args:
         project_file: The project's YAML file.
         profile: Lay <stem>.<profile>.yaml over it.
         overrides: Settings of this run, as a.b=c.
+        tuning: Set the tuning decision aside: `force` or `no`.
+        tuning_by: Who does so; kept with the evidence.
     """
     progress = _listener.get() or RunLog()
     job = load_job(Path(project_file), profile=profile, overrides=overrides or (), progress=progress)
     with job.workspace.locked():
-        return _release(job).plain()
+        return _release(job, _override(tuning, tuning_by)).plain()
 
 
-def _release(job: Job) -> RunReport:
+def _override(tuning: Tuning, by: str | None) -> Override | None:
+    if tuning == "auto":
+        return None
+    return Override(tuning == "force", by or getpass.getuser(), dt.datetime.now(dt.UTC).isoformat(timespec="seconds"))
+
+
+def _release(job: Job, override: Override | None) -> RunReport:
     clock, parts = _Clock(), Parts(job)
     try:
         with clock.time("ingest"):
@@ -105,10 +122,14 @@ def _release(job: Job) -> RunReport:
             contract = validate(job, data)
         with clock.time("index"):
             state = index(job, parts, data)
-        question = Question(contract, state, data.snapshots[-1], pairs_snapshot(job, data.snapshots, contract))
+        question = ask(job, contract, state, data.snapshots[-1], pairs_snapshot(job, data.snapshots, contract))
+        with clock.time("remedies"):
+            remedied = remedy(job, parts, question)
+        question = replace(question, remedy=remedied.remedy)
         with clock.time("evaluate cheap arms"):
             results = {arm: evaluate(job, parts, arm, question, adapter=None) for arm in CHEAP_ARMS}
-        decision = decide(job, contract, results["rag"].scorecard)
+        rag = results["rag"].scorecard
+        decision = decide(job, parts, question, remedied, rag, snapshots=data.snapshots, override=override)
         tuned: Tuned | None = None
         if decision.is_tuning_worthwhile:
             with clock.time("tune"):
@@ -136,7 +157,7 @@ def _release(job: Job) -> RunReport:
         decision=decision,
         verdicts=verdicts,
         scores={arm: card.metrics for arm, card in scorecards.items()},
-        work=_work(data, state, results, measured.tokens_generated, tuned),
+        work=_work(data, state, results, remedied, measured.tokens_generated, tuned),
         digests=digests,
         seconds=clock.seconds,
         model_version=version,
@@ -146,7 +167,12 @@ def _release(job: Job) -> RunReport:
 
 
 def run_release(
-    project_file: Path, *, profile: str | None = None, overrides: Sequence[str] = (), progress: Progress | None = None
+    project_file: Path,
+    *,
+    profile: str | None = None,
+    overrides: Sequence[str] = (),
+    tuning: Tuning = "auto",
+    progress: Progress | None = None,
 ) -> RunReport:
     """Run the flow in this process, against the Prefect server that is set or a temporary one of its own.
 
@@ -159,7 +185,7 @@ def run_release(
     token = _listener.set(progress)
     try:
         with server_at_hand():
-            plain = release(str(project_file), profile=profile, overrides=list(overrides))
+            plain = release(str(project_file), profile=profile, overrides=list(overrides), tuning=tuning)
     finally:
         _listener.reset(token)
     return TypeAdapter(RunReport).validate_python(plain)
@@ -207,12 +233,18 @@ def _digests(
 
 
 def _work(
-    data: IngestReport, state: IndexState, results: dict[Arm, ArmResult], latency_tokens: int, tuned: Tuned | None
+    data: IngestReport,
+    state: IndexState,
+    results: dict[Arm, ArmResult],
+    remedied: Remedied,
+    latency_tokens: int,
+    tuned: Tuned | None,
 ) -> Work:
+    answered = [*results.values(), remedied]
     return Work(
         documents_loaded=data.documents_loaded,
         passages_embedded=state.passages_embedded,
-        answers_generated=sum(result.answers_generated for result in results.values()),
-        tokens_generated=sum(result.tokens_generated for result in results.values()) + latency_tokens,
+        answers_generated=sum(item.answers_generated for item in answered),
+        tokens_generated=sum(item.tokens_generated for item in answered) + latency_tokens,
         steps_trained=tuned.steps_trained if tuned else 0,
     )

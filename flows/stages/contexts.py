@@ -14,8 +14,8 @@ from flows.stages.data import Contract
 from flows.stages.index import IndexState
 from steelyard.evaluate.output import supports
 from steelyard.fingerprint import digest
-from steelyard.records import RETRIEVING_ARMS, Arm, Hit, Message, Snapshot
-from steelyard.training_set import CODE_VERSION, worked_examples
+from steelyard.records import RETRIEVING_ARMS, TUNED_ARMS, Arm, Hit, Message, Remedy, Snapshot
+from steelyard.training_set import CODE_VERSION, Split, hold_out, worked_examples
 from steelyard.workspace import write_atomically
 
 _SPARE_PASSAGES = 4  # retrieved beyond top_k, so that gold passages can be taken away in training
@@ -23,12 +23,40 @@ _SPARE_PASSAGES = 4  # retrieved beyond top_k, so that gold passages can be take
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """Everything that the arms are asked: accepted cases, the state of the index, and where examples come from."""
+    """Everything that the arms are asked: accepted cases, the state of the index, and where examples come from.
+
+    `pairs` are split into those that are trained on and shown, and those that settings are chosen on; `remedy` is
+    what was chosen, None before that and where there is nothing to choose on.
+    """
 
     contract: Contract
     index: IndexState
     latest: Snapshot
     pairs_snapshot: Snapshot
+    pairs: Split
+    remedy: Remedy | None = None
+
+
+def ask(job: Job, contract: Contract, index: IndexState, latest: Snapshot, pairs_snapshot: Snapshot) -> Question:
+    """Return the question with its pairs split."""
+    held_out = job.project.prompt.held_out
+    pairs = hold_out(contract.pairs, share=held_out.share, seed=held_out.seed)
+    return Question(contract, index, latest, pairs_snapshot, pairs)
+
+
+def examples_count(job: Job, arm: Arm, question: Question) -> int:
+    """Return how many worked examples stand in an arm's prompt."""
+    if not question.pairs.training:
+        return 0
+    if question.remedy is not None and arm not in TUNED_ARMS:
+        return question.remedy.examples
+    return int(getattr(job.project.prompt.examples, arm))
+
+
+def examples_fingerprint(job: Job, question: Question) -> str:
+    """Return the identity of what worked examples are chosen from."""
+    held_out = job.project.prompt.held_out
+    return digest([contexts_fingerprint(job, question), held_out.share, held_out.seed])
 
 
 def contexts_fingerprint(job: Job, question: Question) -> str:
@@ -79,14 +107,14 @@ def retrieve(
 
 def example_turns(job: Job, parts: Parts, arm: Arm, question: Question) -> tuple[Message, ...]:
     """Return the worked examples that stand in an arm's prompt; none without pairs."""
-    count = getattr(job.project.prompt.examples, arm)
-    if count == 0 or not question.contract.pairs:
+    count = examples_count(job, arm, question)
+    if count == 0:
         return ()
     rules, top_k, shown = output_rules(job), job.project.index.retrieval.top_k, None
     if arm in RETRIEVING_ARMS:
         shown = {pair: hits[:top_k] for pair, hits in pair_contexts(job, parts, question).items()}
     return worked_examples(
-        question.contract.pairs,
+        question.pairs.training,
         shown,
         count=count,
         is_supported=lambda context, output: supports(context, output, rules),

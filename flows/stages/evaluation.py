@@ -11,7 +11,7 @@ from pathlib import Path
 
 from flows.build import Job, decoding, output_rules
 from flows.parts import Parts, base_fingerprint
-from flows.stages.contexts import Question, contexts_fingerprint, example_turns, retrieve
+from flows.stages.contexts import Question, example_turns, examples_count, examples_fingerprint, retrieve
 from flows.stages.data import evenly_spaced
 from steelyard.evaluate import answers, scores
 from steelyard.evaluate.kept import keep, write_kept
@@ -64,19 +64,17 @@ def recorded_result(job: Job, fingerprint: str) -> ArmResult | None:
 
 def arm_fingerprint(job: Job, arm: Arm, question: Question, *, adapter: Adapter | None) -> str:
     """Return the identity of an arm's evaluation, without opening anything."""
-    examples = getattr(job.project.prompt.examples, arm)
-    has_examples = examples > 0 and bool(question.contract.pairs)
-    contexts = contexts_fingerprint(job, question)
+    examples = examples_count(job, arm, question)
     retrieval = [question.index.digests[question.latest.sequence], job.project.index.retrieval]
     return digest(
         {
             "arm": arm,
             "cases": question.contract.cases_digest,
             "generator": base_fingerprint(job, adapter),
-            "decoding": decoding(job),
+            "decoding": decoding(job, question.remedy),
             "batch_size": job.project.generation.batch_size,
             "instructions": job.project.task.instructions,
-            "examples": [examples, contexts] if has_examples else None,
+            "examples": [examples, examples_fingerprint(job, question)] if examples else None,
             "retrieval": retrieval if arm in RETRIEVING_ARMS else None,
             "rules": output_rules(job),
             "code": [PROMPT_VERSION, EXAMPLES_VERSION, scores.CODE_VERSION],
@@ -119,7 +117,7 @@ def _answer_and_score(
         prompts,
         generator=parts.generator(adapter),
         store=answers.AnswerStore(job.workspace.answers),
-        decoding=decoding(job),
+        decoding=decoding(job, question.remedy),
         batch_size=job.project.generation.batch_size,
         task=f"answer as {arm}",
         progress=job.progress,
@@ -176,7 +174,7 @@ def measure_latencies(
     for turn, place in enumerate([sampled[0], *sampled]):
         for arm in arms:
             generator = parts.generator(adapter if arm in TUNED_ARMS else None)
-            (completion,) = generator.generate([prompts[arm][place]], decoding(job))
+            (completion,) = generator.generate([prompts[arm][place]], decoding(job, question.remedy))
             tokens += completion.completion_tokens
             if turn:
                 seconds[arm].append(completion.seconds)
@@ -195,6 +193,7 @@ def _latency_fingerprint(job: Job, arms: Sequence[Arm], question: Question, adap
             [case.id for case in question.contract.cases],
             job.project.generation,
             job.project.prompt,
+            question.remedy,
             job.project.task.instructions,
             job.project.index.retrieval,
         ]

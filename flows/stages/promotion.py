@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from flows.build import Job, decoding, gate_rules, tracking
 from flows.parts import Parts, collection_of, embedder_dtype
-from flows.stages.contexts import Question, example_turns
+from flows.stages.contexts import Question, example_turns, examples_count
 from steelyard import __version__
 from steelyard.config.models import WeaviateStore
 from steelyard.fingerprint import digest
@@ -29,7 +29,7 @@ from steelyard.promote.bundle import (
 from steelyard.promote.evidence import Evidence, record_evidence
 from steelyard.promote.registry import find_version, register
 from steelyard.promote.verdict_table import verdict_table
-from steelyard.records import RETRIEVING_ARMS, TUNED_ARMS, Adapter, Arm, Scorecard, TuneDecision, Verdict
+from steelyard.records import ARMS, RETRIEVING_ARMS, TUNED_ARMS, Adapter, Arm, Scorecard, TuneDecision, Verdict
 from steelyard.report import Digests, ModelVersion
 from steelyard.serving import MODEL_CODE
 
@@ -58,7 +58,7 @@ def promote(job: Job, parts: Parts, question: Question, weighed: Weighed) -> tup
     fingerprint = _evidence_fingerprint(job, question, weighed)
     record = job.workspace.ledger.find("evidence", fingerprint)
     if record is None:
-        record = {"run_id": record_evidence(_evidence(job, fingerprint, weighed), tracking=tracking(job))}
+        record = {"run_id": record_evidence(_evidence(job, fingerprint, question, weighed), tracking=tracking(job))}
         job.workspace.ledger.record("evidence", fingerprint, record)
     arm = weighed.promoted
     if arm is None:
@@ -83,10 +83,12 @@ def promote(job: Job, parts: Parts, question: Question, weighed: Weighed) -> tup
 
 
 def _evidence_fingerprint(job: Job, question: Question, weighed: Weighed) -> str:
-    return digest([weighed.digests, question.contract.cases_digest, gate_rules(job), weighed.decision, GATE_VERSION])
+    # What was measured on the way may differ from run to run (days since a training); what was decided may not.
+    decision = [weighed.decision.is_tuning_worthwhile, weighed.decision.reasons]
+    return digest([weighed.digests, question.contract.cases_digest, gate_rules(job), decision, GATE_VERSION])
 
 
-def _evidence(job: Job, fingerprint: str, weighed: Weighed) -> Evidence:
+def _evidence(job: Job, fingerprint: str, question: Question, weighed: Weighed) -> Evidence:
     return Evidence(
         fingerprint=fingerprint,
         name=f"{job.project.name} {fingerprint[:8]}",
@@ -95,11 +97,11 @@ def _evidence(job: Job, fingerprint: str, weighed: Weighed) -> Evidence:
         digests=weighed.digests,
         promoted=weighed.promoted,
         decision=weighed.decision,
-        parameters=_parameters(job),
+        parameters=_parameters(job, question),
     )
 
 
-def _parameters(job: Job) -> dict[str, str | int | float | bool | None]:
+def _parameters(job: Job, question: Question) -> dict[str, str | int | float | bool | None]:
     """Return the settings that are worth comparing between runs."""
     project = job.project
     return {
@@ -110,7 +112,8 @@ def _parameters(job: Job) -> dict[str, str | int | float | bool | None]:
         "top_k": project.index.retrieval.top_k,
         "alpha": project.index.retrieval.alpha,
         "max_new_tokens": project.generation.max_new_tokens,
-        **{f"examples_{arm}": count for arm, count in project.prompt.examples},
+        **{f"examples_{arm}": examples_count(job, arm, question) for arm in ARMS},
+        "is_constrained": question.remedy is not None and question.remedy.is_constrained,
         "gate_metric": project.gate.objective.metric,
         "gate_margin": project.gate.objective.margin,
     }
@@ -126,7 +129,7 @@ def _bundle(job: Job, parts: Parts, question: Question, weighed: Weighed, arm: A
             job.base_source.spec, project.models.generator.sha256, job.base_identity, job.precision.dtype
         ),
         prompt=PromptSettings(project.task.instructions, example_turns(job, parts, arm, question)),
-        decoding=decoding(job),
+        decoding=decoding(job, question.remedy),
         output=TaskOutput(project.task.output.format, project.task.output.citation_field),
         digests=weighed.digests,
         embedder=_pinned_embedder(job) if is_retrieving else None,

@@ -5,12 +5,13 @@ Belongs here: examples, the ledger and tracking around a training. Not here: the
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from flows.build import Job, lora_recipe, output_rules, tracking, training_mix
 from flows.parts import Parts, fetch_base
-from flows.stages.contexts import Question, contexts_fingerprint, pair_contexts
+from flows.stages.contexts import Question, examples_fingerprint, pair_contexts
 from steelyard.evaluate.output import refusal_of, supports
 from steelyard.fingerprint import digest
 from steelyard.prompts import CODE_VERSION as PROMPT_VERSION
@@ -35,7 +36,7 @@ def tuning_fingerprint(job: Job, question: Question) -> str:
         base_identity=job.base_identity,
         examples_digest=digest(
             {
-                "contexts": contexts_fingerprint(job, question),
+                "contexts": examples_fingerprint(job, question),
                 "instructions": job.project.task.instructions,
                 "mix": training_mix(job),
                 "rules": output_rules(job),
@@ -50,7 +51,7 @@ def make_examples(job: Job, parts: Parts, question: Question) -> tuple[TrainingE
     """Return the rendered training examples."""
     rules = output_rules(job)
     return training_examples(
-        question.contract.pairs,
+        question.pairs.training,
         pair_contexts(job, parts, question),
         instructions=job.project.task.instructions,
         top_k=job.project.index.retrieval.top_k,
@@ -67,7 +68,14 @@ def tune(job: Job, parts: Parts, question: Question) -> Tuned:
         return Tuned(found, 0)
     adapter, trained = _train(job, parts, question)
     job.workspace.ledger.record("tune", tuning_fingerprint(job, question), asdict(adapter))
+    job.workspace.ledger.record("last-training", job.project.name, {"ended": dt.datetime.now(dt.UTC).isoformat()})
     return Tuned(adapter, trained)
+
+
+def last_training(job: Job) -> str | None:
+    """Return when this project's last training ended, in ISO 8601, or None."""
+    record = job.workspace.ledger.find("last-training", job.project.name)
+    return None if record is None else str(record["ended"])
 
 
 def recorded_adapter(job: Job, question: Question) -> Adapter | None:

@@ -185,12 +185,73 @@ class Scorecard:
 
 
 @dataclass(frozen=True, slots=True)
+class Remedy:
+    """A cheap way to better answers that needs no training: worked examples in the prompt, held-to output."""
+
+    examples: int
+    is_constrained: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RemedyTrial:
+    """How RAG did with a remedy on `n` held-out pairs; `form` and `right` are shares, `prompt_tokens` a mean.
+
+    `form` is None where the project asks for no form.
+    """
+
+    remedy: Remedy
+    form: float | None
+    right: float
+    prompt_tokens: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What the right passage in the prompt repairs, on `n` answerable held-out pairs.
+
+    `retrieval_gap` is the share that RAG gets wrong and the base checkpoint gets right once it is shown the right
+    passage; `behaviour_gap` the share that stays wrong. The rest RAG gets right.
+    """
+
+    retrieval_gap: float
+    behaviour_gap: float
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class TuneRule:
+    """One rule of the tuning decision as it came out; `measured` is None when there is nothing to measure."""
+
+    measure: str
+    role: Literal["required", "reason"]
+    measured: float | None
+    limit: str
+    is_held: bool
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
 class TuneDecision:
-    """Whether tuning can pay, why, and what would change the answer."""
+    """Whether tuning can pay, why, what would change the answer, and every rule that led to it.
+
+    `is_reused` tells that an adapter of the same pairs, base and recipe is there: nothing needs to be trained.
+    `override` says who set the rules aside, and when.
+    """
 
     is_tuning_worthwhile: bool
     reasons: tuple[str, ...]
     would_change: tuple[str, ...]
+    rules: tuple[TuneRule, ...] = ()
+    is_reused: bool = False
+    override: str | None = None
+
+    @property
+    def action(self) -> Literal["run", "reuse", "skip"]:
+        """What follows."""
+        if not self.is_tuning_worthwhile:
+            return "skip"
+        return "reuse" if self.is_reused else "run"
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,53 @@ class Mix:
     seed: int
 
 
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Pairs to train on and to show as worked examples, and pairs to choose settings on."""
+
+    training: tuple[Pair, ...]
+    held_out: tuple[Pair, ...]
+
+
+def hold_out(pairs: Sequence[Pair], *, share: float, seed: int) -> Split:
+    """Split pairs so that no source document stands on both sides.
+
+    Pairs that share a document, directly or through others, stay together; groups are taken in a seeded order until
+    at least `share` of the pairs is held out, but never all of them.
+    """
+    groups = _groups_by_document(pairs)
+    if share == 0 or len(groups) < 2:  # noqa: PLR2004 - one group cannot be on both sides
+        return Split(tuple(pairs), ())
+    ordered = sorted(groups, key=lambda group: digest(["held out", seed, pairs[group[0]].id]))
+    taken: set[int] = set()
+    for group in ordered[:-1]:
+        if len(taken) >= share * len(pairs):
+            break
+        taken.update(group)
+    return Split(
+        tuple(pair for place, pair in enumerate(pairs) if place not in taken),
+        tuple(pair for place, pair in enumerate(pairs) if place in taken),
+    )
+
+
+def _groups_by_document(pairs: Sequence[Pair]) -> list[list[int]]:
+    """Return the places of pairs that belong together: connected through the documents that they name."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    names = {name: len(pairs) + place for place, name in enumerate(sorted({n for p in pairs for n in p.documents}))}
+    edges = [(place, names[name]) for place, pair in enumerate(pairs) for name in pair.documents]
+    size = len(pairs) + len(names)
+    if not size:
+        return []
+    rows, columns = [edge[0] for edge in edges], [edge[1] for edge in edges]
+    _, labels = connected_components(coo_array(([1] * len(edges), (rows, columns)), shape=(size, size)), directed=False)
+    groups: dict[int, list[int]] = {}
+    for place in range(len(pairs)):
+        groups.setdefault(int(labels[place]), []).append(place)
+    return list(groups.values())
+
+
 def worked_examples(
     pairs: Sequence[Pair], contexts: Mapping[str, Sequence[Hit]] | None, *, count: int, is_supported: IsSupported
 ) -> tuple[Message, ...]:

@@ -75,7 +75,7 @@ def details(report: RunReport) -> Iterator[str]:
             verdict = report.verdicts[arm]
             yield f"  {arm}: {verdict.ruling} - {'; '.join(verdict.reasons)}"
     decision = report.decision
-    yield f"Tuning: {'done' if decision.is_tuning_worthwhile else 'skipped'} - {'; '.join(decision.reasons)}"
+    yield f"Tuning: {_ACTIONS[decision.action]} - {'; '.join(decision.reasons)}"
     for reason in decision.would_change:
         yield f"  would change: {reason}"
     for warning in report.warnings:

@@ -5,7 +5,7 @@ Belongs here: the command. Not here: the job (see `flows.release`) and how its o
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,7 +21,12 @@ Examples:
   steelyard run --profile production     lay steelyard.production.yaml over it
   steelyard run --set decide.tune=never --set index.retrieval.top_k=5
 
+  steelyard run --no-tune                weigh base and RAG only, whatever tune.when says
+
 What is done already is not done again; after an interruption the same command resumes."""
+
+
+_TUNING: dict[bool | None, Literal["auto", "force", "no"]] = {None: "auto", True: "force", False: "no"}
 
 
 def run(
@@ -32,6 +37,14 @@ def run(
     is_dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Only show what would be done, as `plan` does.")
     ] = False,
+    tuning: Annotated[
+        bool | None,
+        typer.Option(
+            "--force-tune/--no-tune",
+            help="Set the tuning decision aside; who did so and when is kept.",
+            show_default=False,
+        ),
+    ] = None,
     as_json: AsJson = False,
     is_verbose: IsVerbose = False,
 ) -> None:
@@ -46,7 +59,7 @@ def run(
         job = load_job(file, profile=profile, overrides=words)  # what is wrong with the project file is told at once
         from flows.release import run_release
 
-        report = run_release(file, profile=profile, overrides=words, progress=session.progress)
+        report = run_release(file, profile=profile, overrides=words, tuning=_TUNING[tuning], progress=session.progress)
         session.end_progress()
         if as_json:
             session.print_json(report.plain())

@@ -200,10 +200,37 @@ class Examples(Settings):
     hybrid: Annotated[int, Field(ge=0, le=20)] = 0
 
 
+class RemedySettings(Settings):
+    """A cheap way to better answers, tried on held-out pairs before anything is trained."""
+
+    examples: Annotated[int, Field(ge=0, le=20)]
+    """Worked examples in the prompts of base and RAG."""
+    is_constrained: bool = False
+    """Hold the answers of all arms to task.output's json_schema or pattern while they are generated."""
+
+
+class HeldOut(Settings):
+    """Pairs that are neither trained on nor shown: settings are chosen on them, never on cases."""
+
+    share: Annotated[float, Field(ge=0, le=0.5)] = 0.1
+    """Of all pairs; whole groups of pairs that share a source document are held out."""
+    sample: Annotated[int, Field(ge=1)] = 24
+    """At most so many of them are answered to compare settings."""
+    seed: int = 17
+
+
 class PromptSettings(Settings):
     """How prompts are put together."""
 
     examples: Examples = Examples()
+    """Without remedies or held-out pairs these counts are used for all arms, with them for the tuned arms."""
+    remedies: tuple[RemedySettings, ...] = (
+        RemedySettings(examples=0),
+        RemedySettings(examples=3),
+        RemedySettings(examples=3, is_constrained=True),
+    )
+    """The ladder: tried in this order until decide.format_target and decide.fact_target are reached; the best stays."""
+    held_out: HeldOut = HeldOut()
 
 
 class PairRules(Settings):
@@ -301,13 +328,35 @@ class Generation(Settings):
 
 
 class DecideSettings(Settings):
-    """When tuning is worth its cost."""
+    """Whether tuning is considered, and what the cheap remedies have to reach (see tune.when for the rules)."""
 
     tune: Literal["auto", "always", "never"] = "auto"
     format_target: Annotated[float, Field(ge=0, le=1)] = 0.95
-    """Tuning is considered when RAG's format score stays below this."""
+    """What format_gap is measured from; a remedy that reaches both targets ends the climb."""
     fact_target: Annotated[float, Field(ge=0, le=1)] = 0.9
-    """Tuning is considered when RAG's fact score stays below this though retrieval finds the right document."""
+    """Share of right answers (facts, refusals) on held-out pairs."""
+
+
+class WhenRule(Settings):
+    """A limit on one measurement of the tuning decision."""
+
+    measure: Literal[
+        "usable_pairs", "format_gap", "behaviour_gap", "retrieval_gap", "saved_prompt_tokens", "break_even_queries_per_day",
+        "training_tokens", "training_cost", "changed_documents_per_month", "days_since_training",
+        "rag_latency_p95_seconds",
+    ]  # fmt: skip
+    role: Literal["required", "reason"] = "reason"
+    """All required rules have to hold, and one reason at least."""
+    at_least: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    below: float | None = None
+
+    @model_validator(mode="after")
+    def _some_limit(self) -> WhenRule:
+        if all(limit is None for limit in (self.at_least, self.at_most, self.above, self.below)):
+            raise ValueError("expected at least one of at_least, at_most, above and below")
+        return self
 
 
 class Lora(Settings):
@@ -324,8 +373,13 @@ class Lora(Settings):
 
 
 class TuneSettings(Settings):
-    """The training recipe."""
+    """When tuning can pay, and the training recipe."""
 
+    when: tuple[WhenRule, ...] = (
+        WhenRule(measure="format_gap", above=0.0),
+        WhenRule(measure="behaviour_gap", at_least=0.1),
+    )
+    """The rules of the tuning decision; that validation.pairs are there is required in any case."""
     lora: Lora = Lora()
     epochs: Annotated[float, Field(gt=0, le=100)] = 2
     learning_rate: Annotated[float, Field(gt=0, lt=1)] = 5e-4
