@@ -23,7 +23,7 @@ from flows.artifacts import verdict_artifact
 from flows.build import Job, gate_rules, load_job
 from flows.parts import Parts
 from flows.progress import RunLog
-from flows.stages.contexts import ask
+from flows.stages.contexts import Question, ask
 from flows.stages.data import accept, ingest_sources, pairs_snapshot
 from flows.stages.deciding import Override
 from flows.stages.deciding import decide as decide_tuning
@@ -157,7 +157,7 @@ def _release(job: Job, override: Override | None) -> RunReport:
         decision=decision,
         verdicts=verdicts,
         scores={arm: card.metrics for arm, card in scorecards.items()},
-        work=_work(data, state, results, remedied, measured.tokens_generated, tuned),
+        work=_work(data, state, [*results.values(), remedied], measured.tokens_generated, tuned),
         digests=digests,
         seconds=clock.seconds,
         model_version=version,
@@ -235,12 +235,10 @@ def _digests(
 def _work(
     data: IngestReport,
     state: IndexState,
-    results: dict[Arm, ArmResult],
-    remedied: Remedied,
+    answered: Sequence[ArmResult | Remedied],
     latency_tokens: int,
     tuned: Tuned | None,
 ) -> Work:
-    answered = [*results.values(), remedied]
     return Work(
         documents_loaded=data.documents_loaded,
         passages_embedded=state.passages_embedded,

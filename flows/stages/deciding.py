@@ -6,6 +6,7 @@ Belongs here: measurements from what earlier stages left. Not here: the rules (s
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
@@ -125,7 +126,7 @@ def _changed_documents_per_month(job: Job, snapshots: Sequence[Snapshot]) -> flo
         return None
     warehouse = Warehouse(job.workspace.warehouse)
     states = [{item.id: item.content_hash for item in warehouse.documents(one.sequence)} for one in snapshots]
-    changed = sum(len(dict(before.items() ^ after.items())) for before, after in zip(states, states[1:], strict=False))
+    changed = sum(len(dict(before.items() ^ after.items())) for before, after in itertools.pairwise(states))
     days = _days_between(snapshots[0].date, snapshots[-1].date)
     return None if days == 0 else changed * _DAYS_PER_MONTH / days
 

@@ -15,6 +15,7 @@ from steelyard.cli.words import count_of, duration, share
 from steelyard.records import ARMS, Arm
 from steelyard.report import RunReport
 
+_ACTIONS = {"run": "done", "reuse": "done before", "skip": "skipped"}
 _STYLES = {"promote": "bold green", "reject": "red", "cannot tell": "yellow"}
 
 

@@ -341,9 +341,9 @@ class WhenRule(Settings):
     """A limit on one measurement of the tuning decision."""
 
     measure: Literal[
-        "usable_pairs", "format_gap", "behaviour_gap", "retrieval_gap", "saved_prompt_tokens", "break_even_queries_per_day",
-        "training_tokens", "training_cost", "changed_documents_per_month", "days_since_training",
-        "rag_latency_p95_seconds",
+        "usable_pairs", "format_gap", "behaviour_gap", "retrieval_gap", "saved_prompt_tokens",
+        "break_even_queries_per_day", "training_tokens", "training_cost", "changed_documents_per_month",
+        "days_since_training", "rag_latency_p95_seconds",
     ]  # fmt: skip
     role: Literal["required", "reason"] = "reason"
     """All required rules have to hold, and one reason at least."""
