@@ -177,6 +177,10 @@ class CompletionTrainer(Trainer):
         loss = functional.cross_entropy(logits.float(), targets[self._wanted], reduction="sum")
         return loss / num_items_in_batch * self.accelerator.num_processes
 
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        """Count nothing: nobody reads the number, and counting walks through all modules in every step."""
+        return 0
+
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
         try:
             super()._save_checkpoint(model, trial)
@@ -255,7 +259,7 @@ def _arguments(recipe: LoraRecipe, checkpoints: Path, device: str, *, total_step
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.schedule,
         warmup_steps=round(recipe.warmup_share * total_steps),
-        optim="adamw_torch",
+        optim="adamw_torch_fused",  # a tenth of the time of the plain one
         weight_decay=0.0,  # adapters are small and few steps are made
         max_grad_norm=_MAX_GRADIENT_NORM,
         seed=recipe.seed,

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from steelyard.fingerprint import canonical_json, digest, digest_lines
 from steelyard.records import TrainingExample
 
-CODE_VERSION = 2  # raise it when the same examples and recipe give another adapter
+CODE_VERSION = 3  # raise it when the same examples and recipe give another adapter
 _LIBRARIES = ("torch", "transformers", "tokenizers", "peft", "accelerate")
 _WITHOUT_EFFECT = frozenset({"checkpoint_every_steps"})  # a resumed training ends with the same weights
 
