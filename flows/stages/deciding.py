@@ -52,7 +52,7 @@ def decide(
 ) -> TuneDecision:
     """Decide whether tuning can pay, by the project's rules; only what they ask for is measured."""
     rules = tuning_rules(job)
-    wanted = {rule.measure for rule in rules} | {"retrieval_gap"}
+    wanted: set[Measure] = {rule.measure for rule in rules} | {"retrieval_gap"}
     measured = measurements(job, parts, question, remedied, rag, snapshots=snapshots, wanted=wanted)
     mode = job.project.decide.tune
     if override is not None:

@@ -16,6 +16,7 @@ from flows.stages.contexts import Question, example_turns, examples_fingerprint,
 from flows.stages.data import evenly_spaced
 from steelyard import remedies as ladder
 from steelyard.evaluate import answers, scores
+from steelyard.evaluate.output import supports
 from steelyard.fingerprint import digest
 from steelyard.prompts import CODE_VERSION as PROMPT_VERSION
 from steelyard.prompts import prompt_digest, render_prompt
@@ -77,11 +78,11 @@ def remedies_fingerprint(job: Job, question: Question) -> str:
     )
 
 
-def _plain(result: Remedied) -> Mapping[str, Any]:
+def _plain(result: Remedied) -> dict[str, Any]:
     """Return what is worth recording: a choice found again has generated nothing."""
     from pydantic import TypeAdapter
 
-    plain: Mapping[str, Any] = TypeAdapter(Remedied).dump_python(
+    plain: dict[str, Any] = TypeAdapter(Remedied).dump_python(
         replace(result, answers_generated=0, tokens_generated=0), mode="json"
     )
     return plain
@@ -166,7 +167,7 @@ class _Asked:
             document_ids=pair.documents,
         )
         rules = output_rules(self._job)
-        found.sort(key=lambda hit: not scores.supports(hit.passage.text, pair.output, rules))  # stable: best first
+        found.sort(key=lambda hit: not supports(hit.passage.text, pair.output, rules))  # stable: best first
         return found[: retrieval.top_k]
 
 

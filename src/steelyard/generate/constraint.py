@@ -15,7 +15,7 @@ from steelyard.errors import ConfigError
 from steelyard.records import Constraint
 
 # JSON may be written in many ways; without a bound a small model can go on with spaces until it runs out of tokens.
-_JSON_STYLE = {"whitespace_pattern": r"[ \n]{0,4}"}
+_JSON_STYLE: Any = {"whitespace_pattern": r"[ \n]{0,4}"}
 
 
 class Constrainer:
