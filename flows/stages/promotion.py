@@ -83,7 +83,9 @@ def promote(job: Job, parts: Parts, question: Question, weighed: Weighed) -> tup
 
 
 def _evidence_fingerprint(job: Job, question: Question, weighed: Weighed) -> str:
-    return digest([weighed.digests, question.contract.cases_digest, gate_rules(job), weighed.decision, GATE_VERSION])
+    scores = {arm: card.metrics for arm, card in weighed.scorecards.items()}  # with latency and costs
+    cases = question.contract.cases_digest
+    return digest([weighed.digests, cases, scores, gate_rules(job), weighed.decision, GATE_VERSION])
 
 
 def _evidence(job: Job, fingerprint: str, weighed: Weighed) -> Evidence:
