@@ -18,6 +18,7 @@ from pipelines.spec import CaseSource, DocumentSource, IngestSpec, Limits, PairS
 from steelyard.config.load import LoadedProject, load_project
 from steelyard.config.models import Project
 from steelyard.decide import WhenRule
+from steelyard.evaluate.costs import Prices
 from steelyard.evaluate.output import OutputRules
 from steelyard.gate import GateRules, Limit
 from steelyard.models.cache import default_cache
@@ -189,6 +190,11 @@ def gate_rules(job: Job) -> GateRules:
         minimum=objective.minimum,
         limits=tuple(Limit(rail.metric, rail.minimum, rail.maximum, rail.drop) for rail in rails),
     )
+
+
+def prices(job: Job) -> Prices:
+    """Return what machine time and tokens cost."""
+    return Prices(**{name: getattr(job.project.costs, name) for name in Prices.__slots__})
 
 
 def lora_recipe(job: Job) -> LoraRecipe:

@@ -146,7 +146,7 @@ class Parts:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._generators: dict[str | None, Generator] = {}
-        self._hits: dict[str, list[Hit]] | None = None
+        self._hits: dict[str, dict[str, list[Hit]]] = {}
 
     @cached_property
     def embedder(self) -> Embedder:
@@ -166,11 +166,11 @@ class Parts:
             self._generators[key] = open_generator(self._job, adapter=adapter, adapter_folder=folder)
         return self._generators[key]
 
-    def case_hits(self, search: Callable[[], dict[str, list[Hit]]]) -> dict[str, list[Hit]]:
-        """Return the passages by case id, searched once a run."""
-        if self._hits is None:
-            self._hits = search()
-        return self._hits
+    def case_hits(self, key: str, search: Callable[[], dict[str, list[Hit]]]) -> dict[str, list[Hit]]:
+        """Return the passages by case id, searched once a run for the same snapshot and cases, which `key` names."""
+        if key not in self._hits:
+            self._hits[key] = search()
+        return self._hits[key]
 
     def close(self) -> None:
         """Let go of the store."""

@@ -206,6 +206,7 @@ def _tune_steps(job: Job, *, cases: int, pairs: int, reason: str | None = None) 
 
 def _last_steps(action: Action, reason: str) -> list[Step]:
     return [
+        Step("replay", action, reason),
         Step("latency", action, reason, {}, None if action == "up to date" else _LATENCY_SECONDS),
         Step("gate", action, reason),
         Step("promote", action, reason, {}, None if action == "up to date" else _PROMOTE_SECONDS),

@@ -24,13 +24,16 @@ from flows.build import Job, gate_rules, load_job
 from flows.parts import Parts
 from flows.progress import RunLog
 from flows.stages.contexts import Question, ask
+from flows.stages.costs import with_costs
 from flows.stages.data import accept, ingest_sources, pairs_snapshot
 from flows.stages.deciding import Override
 from flows.stages.deciding import decide as decide_tuning
-from flows.stages.evaluation import ArmResult, evaluate_arm, measure_latencies, with_costs
+from flows.stages.evaluation import ArmResult, evaluate_arm
 from flows.stages.index import IndexState, index_documents
+from flows.stages.latency import measure_latencies
 from flows.stages.promotion import Weighed, promote
 from flows.stages.remedies import Remedied, choose_remedy
+from flows.stages.replay import Replay, replay_update
 from flows.stages.tuning import Tuned, tune
 from pipelines.ingest import IngestReport
 from steelyard.errors import ServiceError
@@ -74,6 +77,7 @@ evaluate = _stage("evaluate", retries=1)(evaluate_arm)
 remedy = _stage("remedies", retries=1)(choose_remedy)
 decide = _stage("decide")(decide_tuning)
 train = _stage("tune", retries=1)(tune)
+replay = _stage("replay", retries=1)(replay_update)
 latency = _stage("latency")(measure_latencies)
 register_winner = _stage("promote", retries=2)(promote)
 
@@ -137,12 +141,15 @@ def _release(job: Job, override: Override | None) -> RunReport:
             with clock.time("evaluate tuned arms"):
                 for arm in TRAINED_ARMS:
                     results[arm] = evaluate(job, parts, arm, question, adapter=tuned.adapter)
+        adapter = tuned.adapter if tuned else None
+        with clock.time("replay"):
+            replayed = replay(job, parts, results, question, data.snapshots, adapter=adapter)
         with clock.time("latency"):
-            measured = latency(job, parts, list(results), question, adapter=tuned.adapter if tuned else None)
-        scorecards = _with_costs(results, measured, state, tuned)
+            measured = latency(job, parts, list(results), question, adapter=adapter)
+        scorecards = with_costs(job, results, measured, replayed, state=state, tuned=tuned)
         verdicts = gate(job, scorecards)
         digests = _digests(data, state, question, results, tuned)
-        weighed = Weighed(scorecards, verdicts, digests, decision, tuned.adapter if tuned else None)
+        weighed = Weighed(scorecards, verdicts, digests, decision, adapter)
         with clock.time("promote"):
             run_id, version = register_winner(job, parts, question, weighed)
     finally:
@@ -157,7 +164,7 @@ def _release(job: Job, override: Override | None) -> RunReport:
         decision=decision,
         verdicts=verdicts,
         scores={arm: card.metrics for arm, card in scorecards.items()},
-        work=_work(data, state, [*results.values(), remedied], measured.tokens_generated, tuned),
+        work=_work(data, state, [*results.values(), remedied, replayed], measured.tokens_generated, tuned),
         digests=digests,
         seconds=clock.seconds,
         model_version=version,
@@ -204,23 +211,6 @@ class _Clock:
         self.seconds[stage] = round(time.perf_counter() - started, 2)
 
 
-def _with_costs(
-    results: dict[Arm, ArmResult], measured: Any, state: IndexState, tuned: Tuned | None
-) -> dict[Arm, Scorecard]:
-    """Add costs: an index is brought up to date by indexing what changed, a tuned model without it by training."""
-    training = tuned.adapter.seconds if tuned else 0.0
-    costs: dict[Arm, tuple[float, float | None]] = {
-        "base": (0.0, None),
-        "rag": (state.setup_seconds, state.update_seconds),
-        "tuned": (training, training),
-        "hybrid": (state.setup_seconds + training, state.update_seconds),
-    }
-    return {
-        arm: with_costs(result.scorecard, measured, setup_seconds=costs[arm][0], update_seconds=costs[arm][1])
-        for arm, result in results.items()
-    }
-
-
 def _digests(
     data: IngestReport, state: IndexState, question: Question, results: dict[Arm, ArmResult], tuned: Tuned | None
 ) -> Digests:
@@ -235,7 +225,7 @@ def _digests(
 def _work(
     data: IngestReport,
     state: IndexState,
-    answered: Sequence[ArmResult | Remedied],
+    answered: Sequence[ArmResult | Remedied | Replay],
     latency_tokens: int,
     tuned: Tuned | None,
 ) -> Work:

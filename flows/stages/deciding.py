@@ -11,18 +11,21 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from flows.build import Job, tuning_rules
+from flows.build import Job, prices, tuning_rules
 from flows.parts import Parts
 from flows.stages.contexts import Question
 from flows.stages.data import evenly_spaced
+from flows.stages.latency import measure_latencies
 from flows.stages.remedies import Remedied
 from flows.stages.tuning import last_training, make_examples, recorded_adapter
 from pipelines.warehouse import Warehouse
 from steelyard.decide import MEASURES, Measure, decide_tuning
+from steelyard.evaluate.costs import Effort, effort_cost
 from steelyard.records import Prompt, Scorecard, Snapshot, TuneDecision
 
 _DAYS_PER_MONTH = 365.25 / 12
 _SECONDS_PER_DAY = 86_400
+_ROUGH_TOKENS_PER_SECOND = 700.0  # two cores and the default model, before anything was measured
 _COUNTED_EXAMPLES = 64  # enough for a mean length
 
 
@@ -85,10 +88,13 @@ def measurements(
         "retrieval_gap": lambda: None if probe is None or not probe.n else probe.retrieval_gap,
         "saved_prompt_tokens": lambda: _saved_prompt_tokens(job, parts, question, rag),
         "training_tokens": lambda: _training_tokens(job, parts, question),
+        "training_cost": lambda: _training_cost(job, parts, question),
+        "break_even_queries_per_day": lambda: _break_even(job, parts, question, rag),
+        "rag_latency_p95_seconds": lambda: _latency_p95(job, parts, question),
         "changed_documents_per_month": lambda: _changed_documents_per_month(job, snapshots),
         "days_since_training": lambda: _days_since(last_training(job)),
     }
-    return {measure: ways[measure]() for measure in MEASURES if measure in wanted and measure in ways}
+    return {measure: ways[measure]() for measure in MEASURES if measure in wanted}
 
 
 def _format_gap(rag: Scorecard, *, target: float) -> float | None:
@@ -113,6 +119,35 @@ def _training_tokens(job: Job, parts: Parts, question: Question) -> float | None
     counted = parts.generator(None).count_tokens([Prompt(example.messages) for example in some])
     share_of_epochs = job.project.tune.epochs / len(examples) * len(question.pairs.training)
     return fmean(counted) * len(examples) * share_of_epochs
+
+
+def _training_cost(job: Job, parts: Parts, question: Question) -> float | None:
+    """Estimate what a training costs; by time it is a guess until this project has trained once."""
+    tokens = _training_tokens(job, parts, question)
+    if tokens is None:
+        return None
+    record = job.workspace.ledger.find("last-training", job.project.name)
+    speed = _ROUGH_TOKENS_PER_SECOND if record is None else record["tokens"] / record["seconds"]
+    return effort_cost(Effort(training_seconds=tokens / speed, training_tokens=round(tokens)), prices(job))
+
+
+def _break_even(job: Job, parts: Parts, question: Question, rag: Scorecard) -> float | None:
+    """Return the questions a day from which on shorter prompts pay for a training.
+
+    Cost of training / months it is paid off over / (tokens saved a question x price x days in a month).
+    """
+    price, cost = job.project.costs.million_prompt_tokens, _training_cost(job, parts, question)
+    saved = _saved_prompt_tokens(job, parts, question, rag)
+    if price is None or cost is None or saved is None or saved <= 0:
+        return None
+    return cost / job.project.costs.horizon_months / (saved * price / 1_000_000 * _DAYS_PER_MONTH)
+
+
+def _latency_p95(job: Job, parts: Parts, question: Question) -> float:
+    from numpy import percentile
+
+    measured = measure_latencies(job, parts, ("base", "rag"), question, adapter=None)
+    return float(percentile(list(measured.seconds["rag"]), 95))
 
 
 def _prompt_lengths(job: Job, parts: Parts, question: Question) -> list[int]:

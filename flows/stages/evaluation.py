@@ -1,24 +1,23 @@
-"""Evaluate: an arm answers all cases and is scored; latency is measured on a sample, arms interleaved.
+"""Evaluate: an arm answers all cases and is scored.
 
-Belongs here: prompts for an arm, answers by fingerprint, scorecards. Not here: generating, scoring, judging.
+Belongs here: prompts for an arm, answers by fingerprint, scorecards. Not here: generating, scoring, judging, latency.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from flows.build import Job, decoding, output_rules
 from flows.parts import Parts, base_fingerprint
 from flows.stages.contexts import Question, example_turns, examples_count, examples_fingerprint, retrieve
-from flows.stages.data import evenly_spaced
 from steelyard.evaluate import answers, scores
 from steelyard.evaluate.kept import keep, write_kept
 from steelyard.fingerprint import digest
 from steelyard.prompts import CODE_VERSION as PROMPT_VERSION
-from steelyard.prompts import prompt_digest, render_prompt
-from steelyard.records import RETRIEVING_ARMS, TUNED_ARMS, Adapter, Answer, Arm, Hit, Prompt, Score, Scorecard
+from steelyard.prompts import plain_prompt, prompt_digest, render_prompt
+from steelyard.records import RETRIEVING_ARMS, TUNED_ARMS, Adapter, Answer, Arm, Case, Hit, Message, Prompt, Scorecard
 from steelyard.training_set import CODE_VERSION as EXAMPLES_VERSION
 
 
@@ -71,7 +70,7 @@ def arm_fingerprint(job: Job, arm: Arm, question: Question, *, adapter: Adapter 
             "arm": arm,
             "cases": question.contract.cases_digest,
             "generator": base_fingerprint(job, adapter),
-            "decoding": decoding(job, question.remedy),
+            "decoding": [decoding(job, question.remedy), decoding(job)],
             "batch_size": job.project.generation.batch_size,
             "instructions": job.project.task.instructions,
             "examples": [examples, examples_fingerprint(job, question)] if examples else None,
@@ -87,41 +86,40 @@ def arm_prompts(job: Job, parts: Parts, arm: Arm, question: Question) -> tuple[l
     examples = example_turns(job, parts, arm, question)
     cases, hits = question.contract.cases, dict[str, list[Hit]]()
     if arm in RETRIEVING_ARMS:
-        hits = parts.case_hits(lambda: _case_hits(job, parts, question))
-    prompts = [
-        render_prompt(
-            case.question, instructions=job.project.task.instructions, examples=examples, hits=hits.get(case.id)
-        )
-        for case in cases
-    ]
-    return prompts, hits
+        key = digest([question.latest.sequence, question.contract.cases_digest])
+        hits = parts.case_hits(key, lambda: _case_hits(job, parts, question))
+    return [case_prompt(job, case, examples, hits.get(case.id)) for case in cases], hits
+
+
+def case_prompt(job: Job, case: Case, examples: Sequence[Message], hits: Sequence[Hit] | None) -> Prompt:
+    """Return what an arm is asked; `hits` None means that it retrieves nothing.
+
+    A retention case is asked as it stands, without task and passages: it is about the model, and so it measures what
+    tuning made of the model, not what a task that asks for records makes of a chat.
+    """
+    if case.kind == "retention":
+        return plain_prompt(case.question)
+    return render_prompt(case.question, instructions=job.project.task.instructions, examples=examples, hits=hits)
 
 
 def _case_hits(job: Job, parts: Parts, question: Question) -> dict[str, list[Hit]]:
+    cases = [case for case in question.contract.cases if case.kind != "retention"]
     found = retrieve(
         job,
         parts,
-        [case.question for case in question.contract.cases],
+        [case.question for case in cases],
         snapshot=question.latest.sequence,
         top_k=job.project.index.retrieval.top_k,
         task="search for cases",
     )
-    return {case.id: some for case, some in zip(question.contract.cases, found, strict=True)}
+    return {case.id: some for case, some in zip(cases, found, strict=True)}
 
 
 def _answer_and_score(
     job: Job, parts: Parts, arm: Arm, question: Question, *, adapter: Adapter | None, kept: Path
 ) -> ArmResult:
     prompts, hits = arm_prompts(job, parts, arm, question)
-    completed = answers.complete(
-        prompts,
-        generator=parts.generator(adapter),
-        store=answers.AnswerStore(job.workspace.answers),
-        decoding=decoding(job, question.remedy),
-        batch_size=job.project.generation.batch_size,
-        task=f"answer as {arm}",
-        progress=job.progress,
-    )
+    completed = _complete(job, parts, arm, question, prompts, adapter=adapter)
     given = [
         Answer(
             arm=arm,
@@ -142,77 +140,26 @@ def _answer_and_score(
     return ArmResult(card, answers.answers_digest(given), kept, completed.generated, completed.generated_tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class Latencies:
-    """Seconds of single questions by arm, and the tokens that measuring them generated now."""
-
-    seconds: Mapping[Arm, Sequence[float]]
-    tokens_generated: int
-
-
-def measure_latencies(
-    job: Job,
-    parts: Parts,
-    arms: Sequence[Arm],
-    question: Question,
-    *,
-    adapter: Adapter | None,
-) -> Latencies:
-    """Ask a sample of the cases one at a time, the arms taking turns; measured once for the same models and prompts.
-
-    A first round warms up and is not counted.
-    """
-    fingerprint = _latency_fingerprint(job, arms, question, adapter)
-    record = job.workspace.ledger.find("latency", fingerprint)
-    if record is not None:
-        return Latencies(record["seconds"], 0)
-    count = job.project.generation.latency_sample
-    sampled = evenly_spaced(range(len(question.contract.cases)), count)
-    prompts = {arm: arm_prompts(job, parts, arm, question)[0] for arm in arms}
-    seconds: dict[Arm, list[float]] = {arm: [] for arm in arms}
-    tokens = 0
-    for turn, place in enumerate([sampled[0], *sampled]):
-        for arm in arms:
-            generator = parts.generator(adapter if arm in TUNED_ARMS else None)
-            (completion,) = generator.generate([prompts[arm][place]], decoding(job, question.remedy))
-            tokens += completion.completion_tokens
-            if turn:
-                seconds[arm].append(completion.seconds)
-        job.progress.update("measure latency", turn, len(sampled), "questions")
-    job.workspace.ledger.record("latency", fingerprint, {"seconds": seconds})
-    return Latencies(seconds, tokens)
-
-
-def _latency_fingerprint(job: Job, arms: Sequence[Arm], question: Question, adapter: Adapter | None) -> str:
-    """Return the identity of a measurement; a changed document does not make another one necessary."""
-    return digest(
-        [
-            list(arms),
-            base_fingerprint(job),
-            None if adapter is None else adapter.fingerprint,
-            [case.id for case in question.contract.cases],
-            job.project.generation,
-            job.project.prompt,
-            question.remedy,
-            job.project.task.instructions,
-            job.project.index.retrieval,
-        ]
-    )
-
-
-def with_costs(
-    card: Scorecard, latencies: Latencies, *, setup_seconds: float, update_seconds: float | None
-) -> Scorecard:
-    """Return a scorecard with its latency, and what the arm costs to set up and to bring up to date."""
-    from statistics import median
-
-    seconds = latencies.seconds[card.arm]
-    return replace(
-        card,
-        metrics={
-            **card.metrics,
-            "latency_p50_seconds": Score(median(seconds), len(seconds)),
-            "setup_seconds": Score(setup_seconds, 1),
-            "update_seconds": Score(update_seconds, 1),
-        },
+def _complete(
+    job: Job, parts: Parts, arm: Arm, question: Question, prompts: Sequence[Prompt], *, adapter: Adapter | None
+) -> answers.Completed:
+    """Complete the prompts; only answers to the task are held to its form, a retention case asks for none."""
+    is_task = [case.kind != "retention" for case in question.contract.cases]
+    done = [
+        answers.complete(
+            [prompt for prompt, is_mine in zip(prompts, is_task, strict=True) if is_mine == is_held],
+            generator=parts.generator(adapter),
+            store=answers.AnswerStore(job.workspace.answers),
+            decoding=decoding(job, question.remedy if is_held else None),
+            batch_size=job.project.generation.batch_size,
+            task=f"answer as {arm}",
+            progress=job.progress,
+        )
+        for is_held in (True, False)
+    ]
+    ordered = {is_held: iter(some.completions) for is_held, some in zip((True, False), done, strict=True)}
+    return answers.Completed(
+        tuple(next(ordered[is_held]) for is_held in is_task),
+        sum(some.generated for some in done),
+        sum(some.generated_tokens for some in done),
     )

@@ -83,9 +83,9 @@ def promote(job: Job, parts: Parts, question: Question, weighed: Weighed) -> tup
 
 
 def _evidence_fingerprint(job: Job, question: Question, weighed: Weighed) -> str:
-    # What was measured on the way may differ from run to run (days since a training); what was decided may not.
-    decision = [weighed.decision.is_tuning_worthwhile, weighed.decision.reasons]
-    return digest([weighed.digests, question.contract.cases_digest, gate_rules(job), decision, GATE_VERSION])
+    scores = {arm: card.metrics for arm, card in weighed.scorecards.items()}  # with latency and costs
+    cases, is_tuned = question.contract.cases_digest, weighed.decision.is_tuning_worthwhile
+    return digest([weighed.digests, cases, scores, gate_rules(job), is_tuned, GATE_VERSION])
 
 
 def _evidence(job: Job, fingerprint: str, question: Question, weighed: Weighed) -> Evidence:

@@ -68,7 +68,9 @@ def tune(job: Job, parts: Parts, question: Question) -> Tuned:
         return Tuned(found, 0)
     adapter, trained = _train(job, parts, question)
     job.workspace.ledger.record("tune", tuning_fingerprint(job, question), asdict(adapter))
-    job.workspace.ledger.record("last-training", job.project.name, {"ended": dt.datetime.now(dt.UTC).isoformat()})
+    if trained:
+        ended = {"ended": dt.datetime.now(dt.UTC).isoformat(), "tokens": adapter.tokens, "seconds": adapter.seconds}
+        job.workspace.ledger.record("last-training", job.project.name, ended)
     return Tuned(adapter, trained)
 
 

@@ -5,6 +5,7 @@ Belongs here: pure functions from measurements and rules to a decision with its 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -137,6 +138,8 @@ def _outcome(rule: WhenRule, value: float | None) -> TuneRule:
         and (rule.above is None or value > rule.above)
         and (rule.below is None or value < rule.below)
     )
+    if math.isinf(value):  # days since a training that never was
+        return TuneRule(rule.measure, rule.role, None, limit, is_held, f"{rule.measure}: never yet (asked: {limit})")
     sentence = _SENTENCES[rule.measure].format(value)
     return TuneRule(rule.measure, rule.role, value, limit, is_held, f"{sentence} (asked: {limit})")
 

@@ -28,6 +28,11 @@ def render_prompt(
     return Prompt(messages=(*shared, Message("user", user_message(question, hits))), shared=len(shared))
 
 
+def plain_prompt(question: str) -> Prompt:
+    """Return the chat that asks `question` and says nothing else: the model's own default stands above it."""
+    return Prompt(messages=(Message("user", question),))
+
+
 def user_message(question: str, hits: Sequence[Hit] | None) -> str:
     """Return the user's turn: passages, each fenced and named by its document, then the question.
 

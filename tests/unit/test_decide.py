@@ -116,3 +116,11 @@ def test_decide_override_sets_budget_aside_and_is_kept():
     forced = decide({**GAP, "training_cost": 30.0}, rules, mode="always", override="--force-tune by ann")
     assert forced.action == "run"
     assert forced.override == forced.reasons[0] == "--force-tune by ann"
+
+
+def test_decide_first_training_keeps_every_cool_down():
+    """Before the first training any number of days has gone by, and the record stays plain JSON."""
+    decision = decide({**GAP, "days_since_training": float("inf")}, (*RULES, COOL_DOWN))
+    assert decision.action == "run"
+    assert decision.rules[-1].is_held
+    assert decision.rules[-1].measured is None

@@ -327,6 +327,13 @@ class Generation(Settings):
     """Questions asked one at a time to measure latency."""
 
 
+class EvaluationSettings(Settings):
+    """What is measured beside the answers to the cases."""
+
+    replay_sample: Annotated[int, Field(ge=0, le=10_000)] = 20
+    """Fresh cases asked again of the snapshot before the last update, to see what the update changed; 0: none."""
+
+
 class DecideSettings(Settings):
     """Whether tuning is considered, and what the cheap remedies have to reach (see tune.when for the rules)."""
 
@@ -441,6 +448,34 @@ class GateSettings(Settings):
     guard_rails: tuple[GuardRail, ...] = ()
 
 
+Price = Annotated[float, Field(ge=0)]
+
+
+class Costs(Settings):
+    """Prices; where none is set, nothing is said about money."""
+
+    currency: Annotated[str, Field(pattern="^[A-Z]{3}$")] = "USD"
+    """Code of the currency of all prices."""
+    machine_hour: Price | None = None
+    """Price of an hour on the machine that indexes, trains and answers."""
+    million_prompt_tokens: Price | None = None
+    """Price of a million tokens read; with it and the next, a question is billed by tokens instead of by time."""
+    million_completion_tokens: Price | None = None
+    """Price of a million tokens written."""
+    million_training_tokens: Price | None = None
+    """Price of a million tokens trained on, each epoch counted; without it training is billed by time."""
+    updates_per_month: Annotated[float, Field(ge=0)] = 4
+    """How often the documents change: an index is updated, a tuned model without an index trained again."""
+    horizon_months: Annotated[float, Field(gt=0)] = 12
+    """Months over which setting up is paid off."""
+
+    @model_validator(mode="after")
+    def _token_prices_come_together(self) -> Costs:
+        if (self.million_prompt_tokens is None) != (self.million_completion_tokens is None):
+            raise ValueError("million_prompt_tokens and million_completion_tokens are set together")
+        return self
+
+
 class Promotion(Settings):
     """What happens to the winner."""
 
@@ -468,8 +503,10 @@ class Project(Settings):
     validation: ValidationSettings = ValidationSettings()
     index: IndexSettings = IndexSettings()
     generation: Generation = Generation()
+    evaluation: EvaluationSettings = EvaluationSettings()
     decide: DecideSettings = DecideSettings()
     tune: TuneSettings = TuneSettings()
+    costs: Costs = Costs()
     gate: GateSettings = GateSettings()
     promotion: Promotion = Promotion()
     mlflow: Mlflow = Mlflow()

@@ -16,7 +16,7 @@ from steelyard.fingerprint import digest, digest_lines
 from steelyard.generate.protocol import Generator
 from steelyard.progress import Progress
 from steelyard.prompts import prompt_digest
-from steelyard.records import Answer, Completion, Decoding, Prompt
+from steelyard.records import Answer, Completion, Decoding, Message, Prompt
 
 _SCHEMA = """
 create table if not exists completions (
@@ -88,16 +88,16 @@ def complete(
 
     What shares a batch changes how numbers are rounded, so a batch is the unit of work and of storing: batches are
     cut from the missing prompts in the order of their length, and a run that was killed leaves whole batches behind;
-    the next run cuts the rest at the same places.
+    the next run cuts the rest at the same places. A batch holds prompts with the same shared messages only.
     """
     keys = [completion_key(generator.fingerprint, prompt, decoding) for prompt in prompts]
     by_key = dict(zip(keys, prompts, strict=True))
     found = store.find(list(by_key))
     missing = sorted(by_key.keys() - found.keys(), key=lambda key: (_length(by_key[key]), key))
-    tokens = 0
-    for start in range(0, len(missing), batch_size):
-        progress.update(task, start, len(missing), "answers")
-        batch = missing[start : start + batch_size]
+    tokens = done = 0
+    for batch in _batches(missing, by_key, batch_size):
+        progress.update(task, done, len(missing), "answers")
+        done += len(batch)
         completions = generator.generate([by_key[key] for key in batch], decoding)
         generated = dict(zip(batch, completions, strict=True))
         store.add(generated)
@@ -106,6 +106,16 @@ def complete(
     if missing:
         progress.update(task, len(missing), len(missing), "answers")
     return Completed(tuple(found[key] for key in keys), len(missing), tokens)
+
+
+def _batches(keys: Sequence[str], prompts: Mapping[str, Prompt], size: int) -> Iterator[list[str]]:
+    groups: dict[tuple[Message, ...], list[str]] = {}
+    for key in keys:
+        prompt = prompts[key]
+        groups.setdefault(prompt.messages[: prompt.shared], []).append(key)
+    for group in groups.values():
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
 
 
 def answers_digest(answers: Sequence[Answer]) -> str:

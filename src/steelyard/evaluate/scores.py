@@ -129,10 +129,10 @@ def scorecard(
 
 def _means(rows: Sequence[Mapping[str, float | None]]) -> dict[str, Score]:
     names = sorted({name for row in rows for name in row})
-    return {name: _mean([row[name] for row in rows if name in row], name=name) for name in names}
+    return {name: mean_score([row[name] for row in rows if name in row], name=name) for name in names}
 
 
-def _mean(values: Sequence[float | None], *, name: str) -> Score:
+def mean_score(values: Sequence[float | None], *, name: str) -> Score:
     """Average over all values, a missing one counting as the worst: what is not scored never helps an arm."""
     missing = sum(value is None for value in values)
     if missing == len(values):
