@@ -20,7 +20,7 @@ from steelyard.config.models import Project
 from steelyard.decide import WhenRule
 from steelyard.evaluate.costs import Prices
 from steelyard.evaluate.output import OutputRules
-from steelyard.gate import GateRules, Limit
+from steelyard.gate.rules import Cheaper, GateRules, Limit
 from steelyard.models.cache import default_cache
 from steelyard.models.precision import Precision, choose_precision
 from steelyard.models.source import ModelSource, identity, parse_source
@@ -182,13 +182,22 @@ def training_mix(job: Job) -> Mix:
 
 def gate_rules(job: Job) -> GateRules:
     """Return what a promotion asks for."""
-    objective, rails = job.project.gate.objective, job.project.gate.guard_rails
+    gate = job.project.gate
+    rails = (
+        Limit(rail.metric, rail.minimum, rail.maximum, rail.drop, rail.rise, rail.kind) for rail in gate.guard_rails
+    )
+    budgets = (Limit(budget.metric, maximum=budget.maximum) for budget in gate.budgets)
     return GateRules(
-        metric=objective.metric,
-        margin=objective.margin,
-        significance=objective.significance,
-        minimum=objective.minimum,
-        limits=tuple(Limit(rail.metric, rail.minimum, rail.maximum, rail.drop) for rail in rails),
+        metric=gate.objective.metric,
+        margin=gate.objective.margin,
+        significance=gate.objective.significance,
+        minimum=gate.objective.minimum,
+        draws=gate.bootstrap.draws,
+        seed=gate.bootstrap.seed,
+        power=gate.power.target,
+        limits=(*rails, *budgets),
+        cheaper=None if gate.cheaper_wins is None else Cheaper(gate.cheaper_wins.metric, gate.cheaper_wins.saving),
+        preference=gate.preference,
     )
 
 

@@ -38,9 +38,9 @@ from flows.stages.tuning import Tuned, tune
 from pipelines.ingest import IngestReport
 from steelyard.errors import ServiceError
 from steelyard.fingerprint import digest
-from steelyard.gate import judge
+from steelyard.gate.judge import judge
 from steelyard.progress import Progress
-from steelyard.records import Arm, Scorecard, Verdict
+from steelyard.records import Arm, Judgement, Scorecard
 from steelyard.report import Digests, RunReport, Work
 
 CHEAP_ARMS: tuple[Arm, ...] = ("base", "rag")
@@ -83,9 +83,9 @@ register_winner = _stage("promote", retries=2)(promote)
 
 
 @_stage("gate")
-def gate(job: Job, scorecards: dict[Arm, Scorecard]) -> dict[Arm, Verdict]:
+def gate(job: Job, scorecards: dict[Arm, Scorecard], question: Question) -> Judgement:
     """Rule on every arm."""
-    return judge(scorecards, gate_rules(job))
+    return judge(scorecards, gate_rules(job), cases=question.contract.cases)
 
 
 @flow(name="release", flow_run_name="release of {project_file}", validate_parameters=True)
@@ -147,9 +147,9 @@ def _release(job: Job, override: Override | None) -> RunReport:
         with clock.time("latency"):
             measured = latency(job, parts, list(results), question, adapter=adapter)
         scorecards = with_costs(job, results, measured, replayed, state=state, tuned=tuned)
-        verdicts = gate(job, scorecards)
+        judgement = gate(job, scorecards, question)
         digests = _digests(data, state, question, results, tuned)
-        weighed = Weighed(scorecards, verdicts, digests, decision, adapter)
+        weighed = Weighed(scorecards, judgement, digests, decision, adapter)
         with clock.time("promote"):
             run_id, version = register_winner(job, parts, question, weighed)
     finally:
@@ -162,7 +162,11 @@ def _release(job: Job, override: Override | None) -> RunReport:
         precision=f"{job.precision.dtype} on {job.precision.device}",
         promoted=weighed.promoted,
         decision=decision,
-        verdicts=verdicts,
+        verdicts=judgement.verdicts,
+        comparisons=judgement.comparisons,
+        intervals=judgement.intervals,
+        power=judgement.power,
+        baseline=judgement.baseline,
         scores={arm: card.metrics for arm, card in scorecards.items()},
         work=_work(data, state, [*results.values(), remedied, replayed], measured.tokens_generated, tuned),
         digests=digests,

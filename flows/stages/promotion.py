@@ -14,7 +14,7 @@ from flows.stages.contexts import Question, example_turns, examples_count
 from steelyard import __version__
 from steelyard.config.models import WeaviateStore
 from steelyard.fingerprint import digest
-from steelyard.gate import CODE_VERSION as GATE_VERSION
+from steelyard.gate.judge import CODE_VERSION as GATE_VERSION
 from steelyard.models.source import identity, parse_source
 from steelyard.promote.aliases import Alias
 from steelyard.promote.bundle import (
@@ -29,7 +29,17 @@ from steelyard.promote.bundle import (
 from steelyard.promote.evidence import Evidence, record_evidence
 from steelyard.promote.registry import find_version, register
 from steelyard.promote.verdict_table import verdict_table
-from steelyard.records import ARMS, RETRIEVING_ARMS, TUNED_ARMS, Adapter, Arm, Scorecard, TuneDecision, Verdict
+from steelyard.records import (
+    ARMS,
+    RETRIEVING_ARMS,
+    TUNED_ARMS,
+    Adapter,
+    Arm,
+    Judgement,
+    Scorecard,
+    TuneDecision,
+    Verdict,
+)
 from steelyard.report import Digests, ModelVersion
 from steelyard.serving import MODEL_CODE
 
@@ -39,10 +49,15 @@ class Weighed:
     """All that a verdict rests on."""
 
     scorecards: Mapping[Arm, Scorecard]
-    verdicts: Mapping[Arm, Verdict]
+    judgement: Judgement
     digests: Digests
     decision: TuneDecision
     adapter: Adapter | None
+
+    @property
+    def verdicts(self) -> Mapping[Arm, Verdict]:
+        """The gate's ruling on each arm."""
+        return self.judgement.verdicts
 
     @property
     def promoted(self) -> Arm | None:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from steelyard.records import Arm, Score, Snapshot, TuneDecision, Verdict
+from steelyard.records import Arm, Comparison, Interval, Power, Score, Snapshot, TuneDecision, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,10 @@ class RunReport:
     decision: TuneDecision
     verdicts: Mapping[Arm, Verdict]
     scores: Mapping[Arm, Mapping[str, Score]]
+    intervals: Mapping[Arm, Mapping[str, Interval]]
+    comparisons: tuple[Comparison, ...]
+    power: Power | None
+    baseline: str
     work: Work
     digests: Digests
     seconds: Mapping[str, float]

@@ -12,7 +12,7 @@ import pytest
 from steelyard.cli.report import details, next_steps, promotion_in_words, show_report
 from steelyard.cli.streams import console
 from steelyard.cli.words import seconds_in_words, share
-from steelyard.records import Rule, Score, Snapshot, TuneDecision, Verdict
+from steelyard.records import Comparison, Interval, Power, Rule, Score, Snapshot, TuneDecision, Verdict
 from steelyard.report import Digests, ModelVersion, RunReport, Work
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/schemas/run.schema.json").read_text(encoding="utf-8"))
@@ -48,6 +48,10 @@ def report(**changes) -> RunReport:
             "rag": Verdict("rag", "promote", ("the only arm that reaches the minimum",), (rule,)),
         },
         "scores": {"base": scores(None), "rag": scores(0.4)},
+        "intervals": {"rag": {"fact": Interval(0.31, 0.49, 0.95, "Wilson")}},
+        "comparisons": (Comparison("fact", "rag", "base", 0.3, None, 40, 1, 89, 40, 0.0001, 0.0001),),
+        "power": Power(130, 40, 0.2, 0.05, 0.8, 0.11, 120),
+        "baseline": "rag",
         "work": Work(documents_loaded=80, passages_embedded=381),
         "digests": Digests("a1", "b2", "c3", None),
         "seconds": {"ingest": 1.5, "index": 20.25},

@@ -12,6 +12,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from steelyard.records import Arm, CaseKind
+
 SECRET_PATTERN = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _MODEL_FORMS = ("hf:org/name@revision", "path:folder", "pypi:distribution==version/file", "random:tiny")
 
@@ -411,6 +413,10 @@ MetricName = Literal[
     "setup_seconds", "update_seconds", "fresh_after_update", "seconds_until_right", "cost_until_right",
     "cost_per_1000_queries", "cost_per_correct_answer", "break_even_queries_per_day", "judge",
 ]  # fmt: skip
+CostName = Literal[
+    "cost_per_1000_queries", "cost_per_correct_answer", "prompt_tokens", "completion_tokens", "latency_p50_seconds",
+    "latency_p95_seconds", "setup_seconds", "update_seconds", "seconds_until_right", "cost_until_right",
+]  # fmt: skip
 
 
 class Objective(Settings):
@@ -420,7 +426,7 @@ class Objective(Settings):
     margin: Annotated[float, Field(ge=0, lt=1)] = 0.05
     """A smaller difference is not worth a change of arm."""
     significance: Annotated[float, Field(gt=0, lt=1)] = 0.05
-    """Largest p value (exact McNemar, Holm-corrected across arms) that counts as a difference."""
+    """Largest p value (exact test over documents, Holm-corrected across arms) that counts as a difference."""
     minimum: Annotated[float, Field(ge=0, le=1)] = 0.2
     """An arm below this is not promoted, whatever the others do."""
 
@@ -429,16 +435,55 @@ class GuardRail(Settings):
     """A limit that vetoes a promotion."""
 
     metric: MetricName
+    kind: CaseKind | None = None
+    """Only cases of this kind count."""
     minimum: float | None = None
     maximum: float | None = None
     drop: Annotated[float, Field(ge=0)] | None = None
-    """At most this much below RAG, the baseline."""
+    """At most this much below the baseline: the current champion, or RAG where there is none."""
+    rise: Annotated[float, Field(ge=0)] | None = None
+    """At most this much above the baseline."""
 
     @model_validator(mode="after")
     def _one_limit(self) -> GuardRail:
-        if sum(limit is not None for limit in (self.minimum, self.maximum, self.drop)) != 1:
-            raise ValueError("expected exactly one of minimum, maximum and drop")
+        if sum(limit is not None for limit in (self.minimum, self.maximum, self.drop, self.rise)) != 1:
+            raise ValueError("expected exactly one of minimum, maximum, drop and rise")
         return self
+
+
+class Budget(Settings):
+    """What a question, an update or the set-up may cost at most."""
+
+    metric: CostName
+    maximum: Annotated[float, Field(ge=0)]
+
+
+class CheaperWins(Settings):
+    """An arm that is not worse than a preferred one beats it when it is cheaper."""
+
+    metric: CostName
+    saving: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    """Share that it must save at least."""
+
+
+class PowerSettings(Settings):
+    """What the gate should be able to see; it is told before an evaluation."""
+
+    target: Annotated[float, Field(gt=0, lt=1)] = 0.8
+    """Probability with which a true difference should be found."""
+    difference: Annotated[float, Field(gt=0, le=1)] = 0.15
+    """The true difference that matters: the run warns when there are too few cases to see it."""
+    disagreement: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Share of cases that one arm is expected to get right and the other wrong; what was measured replaces it."""
+    correlation: Annotated[float, Field(ge=0, le=1)] = 0.2
+    """How much cases of one document are expected to rise and fall together; what was measured replaces it."""
+
+
+class Bootstrap(Settings):
+    """How intervals are drawn."""
+
+    draws: Annotated[int, Field(ge=1_000, le=1_000_000)] = 10_000
+    seed: Annotated[int, Field(ge=0)] = 17
 
 
 class GateSettings(Settings):
@@ -446,6 +491,30 @@ class GateSettings(Settings):
 
     objective: Objective = Objective()
     guard_rails: tuple[GuardRail, ...] = ()
+    budgets: tuple[Budget, ...] = ()
+    cheaper_wins: CheaperWins | None = None
+    """Left out, an arm wins by being better only, and ties go to the preferred arm."""
+    preference: tuple[Arm, ...] = ("base", "rag", "tuned", "hybrid")
+    """Ties go to the arm named first."""
+    power: PowerSettings = PowerSettings()
+    require_power: bool = False
+    """Refuse to evaluate when there are too few cases to see `power.difference`, instead of warning."""
+    bootstrap: Bootstrap = Bootstrap()
+
+    @model_validator(mode="after")
+    def _every_arm_has_a_place(self) -> GateSettings:
+        if sorted(self.preference) != ["base", "hybrid", "rag", "tuned"]:
+            raise ValueError("preference: expected each of base, rag, tuned and hybrid once")
+        return self
+
+    @model_validator(mode="after")
+    def _power_can_be_reached(self) -> GateSettings:
+        if self.power.difference <= self.objective.margin:
+            raise ValueError(
+                f"power.difference {self.power.difference:g} is not larger than objective.margin "
+                f"{self.objective.margin:g}: no number of cases shows a difference that does not count"
+            )
+        return self
 
 
 Price = Annotated[float, Field(ge=0)]

@@ -1,0 +1,1 @@
+"""The gate: from scorecards to a verdict on every arm. Pure functions, no I/O."""

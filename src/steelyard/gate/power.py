@@ -1,0 +1,134 @@
+"""What a gate can see: power before an evaluation, and the cases that would settle an open comparison after it.
+
+Belongs here: formulas for the exact test of two arms, and their result in words. Not here: the test itself (see
+`steelyard.statistics`).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from steelyard.records import Power
+from steelyard.statistics import FEWEST_DIFFERING
+
+_MOST_CASES = 1_000_000  # nobody writes more: "no number of cases would do"
+_DEVIATIONS = 6.0  # how far from its mean a count is looked at: what is beyond has a probability below 1e-8
+_PRECISION = 0.0005  # of a detectable difference: a twentieth of a point
+
+
+class Test(NamedTuple):
+    """A decision to be made: the largest p value and the margin that a difference has to exceed."""
+
+    significance: float
+    margin: float
+
+
+def power_of(cases: float, *, difference: float, disagreement: float, test: Test) -> float:
+    """Return the probability that a true difference is found in so many independent cases.
+
+    `disagreement` is the share of cases that one arm gets right and the other wrong. The sum is exact over the
+    number of discordant cases and the wins among them (Fagerland, Lydersen and Laake 2013; unconditional power:
+    Duffy, Biometrics 40 (1984) 1005).
+    """
+    import numpy as np
+    from scipy.stats import binom
+
+    total = max(round(cases), 1)
+    disagreement = min(max(disagreement, difference), 1.0)
+    if disagreement <= 0:
+        return 0.0
+    reach = _DEVIATIONS * math.sqrt(total * disagreement * (1 - disagreement)) + 1
+    discordant = np.arange(
+        max(FEWEST_DIFFERING, int(total * disagreement - reach)),
+        min(total, math.ceil(total * disagreement + reach)) + 1,
+    )
+    allowed = binom.ppf(test.significance / 2, discordant, 0.5)
+    allowed -= binom.cdf(allowed, discordant, 0.5) > test.significance / 2  # most losses that are still significant
+    beyond_margin = np.ceil((discordant - test.margin * total) / 2) - 1  # wins - losses > margin * total
+    losses = np.minimum(allowed, beyond_margin)
+    chance_of_loss = (disagreement - difference) / (2 * disagreement)
+    found = binom.cdf(losses, discordant, chance_of_loss) * binom.pmf(discordant, total, disagreement)
+    return float(found.sum())
+
+
+def detectable_difference(cases: float, *, disagreement: float, power: float, test: Test) -> float | None:
+    """Return the smallest true difference that is found with this power; None where not even the largest is."""
+    if power_of(cases, difference=1.0, disagreement=1.0, test=test) < power:
+        return None
+    low, high = 0.0, 1.0
+    while high - low > _PRECISION:
+        middle = (low + high) / 2
+        if power_of(cases, difference=middle, disagreement=disagreement, test=test) < power:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def cases_to_find(*, difference: float, disagreement: float, power: float, test: Test) -> int | None:
+    """Return how many independent cases find a true difference with this power; None where no number does.
+
+    A difference of no more than the margin is never found reliably, however many cases there are.
+    """
+    if difference <= test.margin:
+        return None
+    high = FEWEST_DIFFERING
+    while power_of(high, difference=difference, disagreement=disagreement, test=test) < power:
+        high *= 2
+        if high > _MOST_CASES:
+            return None
+    low = high // 2
+    while high - low > max(1, high // 200):  # to half a per cent: more would be a false promise
+        middle = (low + high) // 2
+        if power_of(middle, difference=difference, disagreement=disagreement, test=test) < power:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def power_effect(cluster_sizes: tuple[int, ...], *, correlation: float) -> float:
+    """Return how many times as many cases are needed because cases of a cluster hang together.
+
+    1 + (m - 1) * correlation, with m the mean size of the cluster that a case is in (Kish 1965, 8.2; unequal sizes:
+    Kerry and Bland, Statistics in Medicine 20 (2001) 377).
+    """
+    mean_size = sum(size * size for size in cluster_sizes) / max(sum(cluster_sizes), 1)
+    return 1.0 + max(mean_size - 1.0, 0.0) * correlation
+
+
+def expected_power(
+    cluster_sizes: tuple[int, ...],
+    *,
+    difference: float,
+    disagreement: float,
+    correlation: float,
+    power: float,
+    test: Test,
+) -> Power:
+    """Return what a gate will see in an evaluation whose cases come in clusters of these sizes."""
+    cases = sum(cluster_sizes)
+    effect = power_effect(cluster_sizes, correlation=correlation)
+    needed = cases_to_find(difference=difference, disagreement=disagreement, power=power, test=test)
+    is_possible = len(cluster_sizes) >= FEWEST_DIFFERING
+    return Power(
+        cases=cases,
+        clusters=len(cluster_sizes),
+        disagreement=disagreement,
+        significance=test.significance,
+        power=power,
+        detectable=detectable_difference(cases / effect, disagreement=disagreement, power=power, test=test)
+        if is_possible
+        else None,
+        cases_to_settle=None if needed is None else math.ceil(needed * effect),
+    )
+
+
+def power_in_words(power: Power) -> str:
+    """Return one sentence: how small a difference between two arms this gate can see."""
+    documents = "" if power.clusters == power.cases else f" of {power.clusters:,} documents"
+    head = f"{power.cases:,} cases{documents}, {power.disagreement:.0%} disagreement"
+    if power.detectable is None:
+        return f"{head}: this gate can see no difference; two arms must differ on {FEWEST_DIFFERING} cases at least"
+    return f"{head}: this gate can see {100 * power.detectable:.0f} points"
