@@ -18,7 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Literal, TextIO
+from typing import Any, Literal, TextIO
 
 from steelyard.fingerprint import canonical_json
 
@@ -91,7 +91,7 @@ def append(path: Path, happening: Happening, *, now: dt.datetime) -> Entry:
     with _locked(path) as file:
         text = file.read()
         whole = text[: text.rfind("\n") + 1]
-        last = json.loads(whole.splitlines()[-1]) if whole else {"number": 0, "hash": _START}
+        last: dict[str, Any] = json.loads(whole.splitlines()[-1]) if whole else {"number": 0, "hash": _START}
         entry = _sealed(
             Entry(
                 number=int(last["number"]) + 1,
@@ -140,8 +140,8 @@ def recorded_champion(entries: Sequence[Entry], model: str) -> str | None:
 
 
 def proposed_evidence(entries: Sequence[Entry], model: str, version: str) -> str | None:
-    """Return the digest of the evidence on which a version was proposed last, or None."""
-    mine = [e for e in entries if e.model == model and e.version == version and e.event == "proposed"]
+    """Return the digest of the evidence on which a version was proposed or promoted last, or None."""
+    mine = [e for e in entries if (e.model, e.version) == (model, version) and e.event in {"proposed", "promoted"}]
     return mine[-1].evidence if mine else None
 
 

@@ -6,7 +6,8 @@ A version's tag `review` is its state:
                        → refused       or says why not; approving again asks for the same checks again
             → rejected                 a person rejects, the flow takes `challenger` away
 
-Only `approved` and `rejected` are a person's to set; the flow sets the others.
+Only `approved` and `rejected` are a person's to set; the flow sets the others. Where a project asks for no review the
+tag is `not required`.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import Literal
 Action = Literal["nothing", "promote", "settle", "reject", "refuse", "ask again"]
 SnapshotState = Literal["not needed", "there", "missing", "changed"]
 
-STATES = ("pending", "approved", "rejected", "promoted", "refused")
+_NOBODY_ASKS = frozenset({"pending", "promoted", "refused", "not required"})
 NO_CHAMPION = "none"  # in the tag compared_with: there was no champion to compare with
 
 
@@ -25,7 +26,7 @@ NO_CHAMPION = "none"  # in the tag compared_with: there was no champion to compa
 class Proposal:
     """A version as its tags tell it: the state of its review, the evidence shown, the champion it was weighed against.
 
-    `is_settled` says that the flow has acted on a rejection already.
+    `is_settled` says that the flow has left its outcome already.
     """
 
     version: str
@@ -62,29 +63,29 @@ class Decision:
 
 def needs_a_look(proposal: Proposal) -> bool:
     """Tell whether a version's tags ask for anything."""
-    if proposal.review == "rejected":
-        return not proposal.is_settled
-    return proposal.review not in {"pending", "promoted", "refused"} and not (
-        proposal.review not in STATES and proposal.is_settled
-    )
+    if proposal.review == "approved":
+        return True
+    return not proposal.is_settled and proposal.review not in _NOBODY_ASKS
 
 
 def decide(proposal: Proposal, situation: Situation) -> Decision:
     """Return what follows from a reviewer's tag; the first check that fails is the reason."""
     if not needs_a_look(proposal):
         return Decision("nothing", f"review is {proposal.review}: nobody asks for anything")
-    if proposal.review not in STATES:
-        return Decision("ask again", f"review is {proposal.review!r}; it is answered with approved or rejected")
     is_champion = situation.champion == proposal.version
-    if proposal.review == "rejected":
-        if is_champion:
-            return Decision("refuse", "it is champion: rejecting comes too late, roll back instead")
-        return Decision("reject", "rejected by the reviewer")
+    if proposal.review == "approved":
+        return Decision("settle", "it is champion already") if is_champion else _decide_approved(proposal, situation)
+    if proposal.review != "rejected":
+        return Decision("ask again", f"review is {proposal.review!r}; it is answered with approved or rejected")
     if is_champion:
-        return Decision("settle", "it is champion already")
-    reason = _evidence_fault(proposal, situation) or _champion_fault(proposal, situation) or _snapshot_fault(situation)
-    if reason:
-        return Decision("refuse", reason)
+        return Decision("refuse", "it is champion: rejecting comes too late, roll back instead")
+    return Decision("reject", "rejected by the reviewer")
+
+
+def _decide_approved(proposal: Proposal, situation: Situation) -> Decision:
+    fault = _evidence_fault(proposal, situation) or _champion_fault(proposal, situation) or _snapshot_fault(situation)
+    if fault is not None:
+        return Decision("refuse", fault)
     return Decision("promote", "the evidence is the one proposed, and the champion the one compared with")
 
 
