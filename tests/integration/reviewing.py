@@ -12,7 +12,7 @@ from flows.stages.contexts import Question
 from flows.stages.data import Contract
 from flows.stages.index import IndexState
 from flows.stages.promotion import Weighed, record, register_winner
-from steelyard.records import Case, Passage, Score, Scorecard, Snapshot, TuneDecision, Verdict
+from steelyard.records import Case, Judgement, Passage, Score, Scorecard, Snapshot, TuneDecision, Verdict
 from steelyard.report import Digests, ModelVersion
 
 CASES = tuple(Case(f"c{n}", f"When does product {n} end?", "fact", f"20{n}", ("page",)) for n in range(3))
@@ -57,7 +57,7 @@ def weigh(job: Job, *, answers: str) -> tuple[Question, Weighed]:
     card = Scorecard("rag", {"fact": Score(0.0, 3)}, {}, {case.id: {"fact": 0.0} for case in CASES})
     weighed = Weighed(
         scorecards={"rag": card},
-        verdicts={"rag": Verdict("rag", "promote", ("it wins",))},
+        judgement=Judgement({"rag": Verdict("rag", "promote", ("it wins",))}, (), {}, None, "rag"),
         digests=Digests(warehouse="w", index=index, answers=answers, adapter=None),
         decision=TuneDecision(False, ("no pairs",), ()),
         adapter=None,
