@@ -31,7 +31,7 @@ from flows.stages.deciding import decide as decide_tuning
 from flows.stages.evaluation import ArmResult, evaluate_arm
 from flows.stages.index import IndexState, index_documents
 from flows.stages.latency import measure_latencies
-from flows.stages.promotion import Weighed, promote
+from flows.stages.promotion import Weighed, record, register_winner
 from flows.stages.remedies import Remedied, choose_remedy
 from flows.stages.replay import Replay, replay_update
 from flows.stages.tuning import Tuned, tune
@@ -79,7 +79,8 @@ decide = _stage("decide")(decide_tuning)
 train = _stage("tune", retries=1)(tune)
 replay = _stage("replay", retries=1)(replay_update)
 latency = _stage("latency")(measure_latencies)
-register_winner = _stage("promote", retries=2)(promote)
+record_evidence = _stage("record evidence", retries=2)(record)
+promote = _stage("promote", retries=2)(register_winner)
 
 
 @_stage("gate")
@@ -151,7 +152,8 @@ def _release(job: Job, override: Override | None) -> RunReport:
         digests = _digests(data, state, question, results, tuned)
         weighed = Weighed(scorecards, judgement, digests, decision, adapter)
         with clock.time("promote"):
-            run_id, version = register_winner(job, parts, question, weighed)
+            run_id = record_evidence(job, question, weighed)
+            version = promote(job, parts, question, weighed, run_id)
     finally:
         parts.close()
     verdict_artifact(job.project.name, weighed)

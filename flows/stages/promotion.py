@@ -1,6 +1,7 @@
 """Promote: the evidence becomes an MLflow run, the winner a registered model version.
 
-Belongs here: putting the bundle together. Not here: the registry (see `steelyard.promote`) and the gate.
+Belongs here: putting the bundle together, and proposing it. Not here: the registry (see `steelyard.promote`), the
+gate, and the review (see `flows.stages.reviewing`).
 """
 
 from __future__ import annotations
@@ -11,7 +12,10 @@ from dataclasses import dataclass
 from flows.build import Job, decoding, gate_rules, tracking
 from flows.parts import Parts, collection_of, embedder_dtype
 from flows.stages.contexts import Question, example_turns, examples_count
+from flows.stages.recording import note, note_champion
+from flows.stages.smoke import SMOKE_FILE
 from steelyard import __version__
+from steelyard.audit import Happening
 from steelyard.config.models import WeaviateStore
 from steelyard.fingerprint import digest
 from steelyard.gate.judge import CODE_VERSION as GATE_VERSION
@@ -27,20 +31,22 @@ from steelyard.promote.bundle import (
     bundle_fingerprint,
 )
 from steelyard.promote.evidence import Evidence, record_evidence
-from steelyard.promote.registry import find_version, register
-from steelyard.promote.verdict_table import verdict_table
-from steelyard.records import (
-    ARMS,
-    RETRIEVING_ARMS,
-    TUNED_ARMS,
-    Adapter,
-    Arm,
-    Judgement,
-    Scorecard,
-    TuneDecision,
-    Verdict,
+from steelyard.promote.proposals import (
+    COMPARED_TAG,
+    EVIDENCE_RUN_TAG,
+    EVIDENCE_TAG,
+    REVIEW_TAG,
+    VERDICT_TAG,
+    next_step,
+    propose,
 )
+from steelyard.promote.registry import find_standing, register
+from steelyard.promote.seal import evidence_digest
+from steelyard.promote.verdict_table import verdict_table
+from steelyard.records import ARMS, RETRIEVING_ARMS, Adapter, Arm, Judgement, Scorecard, TuneDecision, Verdict
 from steelyard.report import Digests, ModelVersion
+from steelyard.review.decision import NO_CHAMPION
+from steelyard.review.smoke import choose_cases, smoke_cases_to_json
 from steelyard.serving import MODEL_CODE
 
 
@@ -65,36 +71,81 @@ class Weighed:
         return next((arm for arm, verdict in self.verdicts.items() if verdict.ruling == "promote"), None)
 
 
-def promote(job: Job, parts: Parts, question: Question, weighed: Weighed) -> tuple[str, ModelVersion | None]:
-    """Return the run that holds the evidence, and the winner's model version; both are made once.
-
-    The alias is `champion` where the project asks for no review, else `challenger`.
-    """
+def record(job: Job, question: Question, weighed: Weighed) -> str:
+    """Return the MLflow run that holds the evidence; the same evidence is written once."""
     fingerprint = _evidence_fingerprint(job, question, weighed)
-    record = job.workspace.ledger.find("evidence", fingerprint)
-    if record is None:
-        record = {"run_id": record_evidence(_evidence(job, fingerprint, question, weighed), tracking=tracking(job))}
-        job.workspace.ledger.record("evidence", fingerprint, record)
+    found = job.workspace.ledger.find("evidence", fingerprint)
+    if found is None:
+        evidence = _evidence(job, fingerprint, question, weighed)
+        found = {"run_id": record_evidence(evidence, tracking=tracking(job))}
+        job.workspace.ledger.record("evidence", fingerprint, found)
+    return str(found["run_id"])
+
+
+def register_winner(job: Job, parts: Parts, question: Question, weighed: Weighed, run_id: str) -> ModelVersion | None:
+    """Return the winner's model version, registered once; `run_id` holds all of its evidence by now.
+
+    It becomes `champion` where the project asks for no review, else `challenger`, to be approved by a person.
+    """
     arm = weighed.promoted
     if arm is None:
-        return record["run_id"], None
-    bundle = _bundle(job, parts, question, weighed, arm)
-    alias: Alias = "champion" if job.project.promotion.review == "none" else "challenger"
-    version = find_version(bundle.name, bundle_fingerprint(bundle), tracking(job).uri)
-    if version is not None and version.alias in {alias, "champion"}:
-        return record["run_id"], version
-    adapter = weighed.adapter if arm in TUNED_ARMS else None
-    registered = register(
+        return None
+    bundle, uri = _bundle(job, parts, question, weighed, arm), tracking(job).uri
+    is_reviewed = job.project.promotion.review == "required"
+    with job.workspace.moving_champion():
+        standing = find_standing(bundle.name, bundle_fingerprint(bundle), uri)
+        compared_with = standing.champion or NO_CHAMPION
+        step = next_step(standing, evidence_run=run_id, compared_with=compared_with, is_reviewed=is_reviewed)
+        note_champion(job, standing.champion)
+        if step == "nothing":
+            return standing.version
+        version = _register(job, bundle, question, weighed, run_id, alias=step)
+        _put_up(job, version, weighed, run_id, compared_with)
+    return version
+
+
+def _register(
+    job: Job, bundle: Bundle, question: Question, weighed: Weighed, run_id: str, *, alias: Alias
+) -> ModelVersion:
+    adapter = weighed.adapter if bundle.has_adapter else None
+    return register(
         bundle,
         tracking=tracking(job),
-        run_id=record["run_id"],
+        run_id=run_id,
         alias=alias,
         model_code=MODEL_CODE,
         adapter_folder=None if adapter is None else job.workspace.adapters / adapter.fingerprint / "adapter",
-        description=verdict_table(weighed.scorecards, weighed.verdicts).markdown,
         input_example=question.contract.cases[0].question,
     )
-    return record["run_id"], registered
+
+
+def _put_up(job: Job, version: ModelVersion, weighed: Weighed, run_id: str, compared_with: str) -> None:
+    """Put a version up for review with its evidence, or record that it became champion without one."""
+    uri, is_champion = tracking(job).uri, version.alias == "champion"
+    evidence = evidence_digest(run_id, uri)
+    propose(
+        version.name,
+        version.version,
+        uri,
+        summary=verdict_table(weighed.scorecards, weighed.verdicts).markdown,
+        tags={
+            VERDICT_TAG: "promote",
+            EVIDENCE_TAG: evidence or "",
+            EVIDENCE_RUN_TAG: run_id,
+            COMPARED_TAG: compared_with,
+            REVIEW_TAG: "not required" if is_champion else "pending",
+        },
+    )
+    happening = Happening(
+        event="promoted" if is_champion else "proposed",
+        model=version.name,
+        version=version.version,
+        from_version=None if compared_with == NO_CHAMPION else compared_with,
+        evidence=evidence,
+        vouched_by="config" if is_champion else "nobody",
+        reason=f"{weighed.promoted} wins",
+    )
+    note(job, happening)
 
 
 def _evidence_fingerprint(job: Job, question: Question, weighed: Weighed) -> str:
@@ -104,6 +155,14 @@ def _evidence_fingerprint(job: Job, question: Question, weighed: Weighed) -> str
 
 
 def _evidence(job: Job, fingerprint: str, question: Question, weighed: Weighed) -> Evidence:
+    arm = weighed.promoted
+    smoke = (
+        ()
+        if arm is None
+        else choose_cases(
+            question.contract.cases, weighed.scorecards[arm].by_case, count=job.project.promotion.smoke_cases
+        )
+    )
     return Evidence(
         fingerprint=fingerprint,
         name=f"{job.project.name} {fingerprint[:8]}",
@@ -113,6 +172,7 @@ def _evidence(job: Job, fingerprint: str, question: Question, weighed: Weighed) 
         promoted=weighed.promoted,
         decision=weighed.decision,
         parameters=_parameters(job, question),
+        files={SMOKE_FILE: smoke_cases_to_json(smoke)} if smoke else {},
     )
 
 

@@ -84,17 +84,33 @@ class Workspace:
         """Records of finished work."""
         return Ledger(self.root / "ledger")
 
+    @property
+    def audit(self) -> Path:
+        """The record of promotions and roll-backs."""
+        return self.root / "audit.jsonl"
+
     @contextmanager
-    def locked(self) -> Iterator[None]:
-        """Hold the workspace; a second process is turned away with `ServiceError`, a killed one holds nothing."""
+    def locked(self, *, is_waiting: bool = False) -> Iterator[None]:
+        """Hold the workspace; a killed process holds nothing.
+
+        A second process waits for its turn, or is turned away with `ServiceError`.
+        """
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / "lock").open("w") as file:
             try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if is_waiting else fcntl.LOCK_NB))
             except BlockingIOError:
                 raise ServiceError(
                     f"another run is at work in {self.root}", remedy="wait for it to end, or stop it; then run again"
                 ) from None
+            yield
+
+    @contextmanager
+    def moving_champion(self) -> Iterator[None]:
+        """Hold the right to propose, promote and roll back; taken for moments, so a second process waits."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with (self.root / "promotion.lock").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
             yield
 
 

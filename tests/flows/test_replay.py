@@ -35,7 +35,8 @@ class ReadingParts(Parts):
 
     def __init__(self, job, cases):
         super().__init__(job)
-        records = {case.question: json.loads(case.expected) for case in cases if case.kind != "unanswerable"}
+        answerable = [case for case in cases if case.kind in {"fact", "fresh"}]
+        records = {case.question: json.loads(case.expected) for case in answerable}
 
         def read(prompt):
             text = prompt.messages[-1].content

@@ -34,9 +34,15 @@ def pairs():
 
 
 @pytest.fixture(scope="module")
-def cases():
+def all_cases():
     """Read all cases."""
     return read_lines("cases.jsonl")
+
+
+@pytest.fixture(scope="module")
+def cases(all_cases):
+    """Return the cases about releases."""
+    return [case for case in all_cases if case["kind"] != "retention"]
 
 
 def has_token(token, text):
@@ -74,10 +80,22 @@ def test_cases_cover_every_kind(cases):
     assert kinds["injection"] >= 8
 
 
-def test_ids_and_questions_are_unique(pairs, cases):
+def test_retention_cases_are_about_nothing_that_is_trained(all_cases, pairs):
+    """A dozen questions of general knowledge, each with a text or a regular expression to find in the answer."""
+    rows = [case for case in all_cases if case["kind"] == "retention"]
+    assert len(rows) >= 12
+    trained = " ".join(pair["input"] + " " + pair["output"] for pair in pairs)
+    for row in rows:
+        assert row["documents"] == []
+        assert re.compile(row["expected"].strip("/")).groups <= 1
+        assert row["question"] not in trained
+    assert all_cases[-len(rows) :] == rows
+
+
+def test_ids_and_questions_are_unique(pairs, all_cases):
     """No id and no question occurs twice, in pairs and cases taken together."""
-    ids = [row["id"] for row in pairs + cases]
-    questions = [pair["input"] for pair in pairs] + [case["question"] for case in cases]
+    ids = [row["id"] for row in pairs + all_cases]
+    questions = [pair["input"] for pair in pairs] + [case["question"] for case in all_cases]
     assert len(set(ids)) == len(ids)
     assert len(set(questions)) == len(questions)
 

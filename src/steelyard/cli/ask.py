@@ -12,7 +12,7 @@ import typer
 
 from steelyard.cli.options import DEFAULT_FILE, AsJson, IsVerbose, Overrides, Profile, ProjectOption
 from steelyard.cli.session import Session, open_session
-from steelyard.errors import ConfigError, ServiceError, SteelyardError
+from steelyard.errors import ConfigError
 
 if TYPE_CHECKING:
     from flows.build import Job
@@ -47,7 +47,7 @@ def ask(
         check_questions([question])
         job = load_job(file, profile=profile, overrides=overrides or (), progress=session.progress)
         tracking_uri = tracking(job).uri
-        _check_was_run(job, tracking_uri)
+        check_was_run(job)
         version = resolve_alias(job.project.name, alias, tracking_uri)
         session.progress.note(f"opening {version.name} version {version.version}")
         reply = _answer(question, version, job, tracking_uri)
@@ -65,11 +65,11 @@ def ask(
             _show(session, record)
 
 
-def _check_was_run(job: Job, tracking_uri: str) -> None:
+def check_was_run(job: Job) -> None:
     """Raise `ConfigError` when the project's own registry is not there yet: opening it would make an empty one."""
     from steelyard.tracking import sqlite_path
 
-    database = sqlite_path(tracking_uri)
+    database = sqlite_path(job.tracking_uri)
     if database is not None and not database.is_file():
         raise ConfigError(
             f"{job.project.name} has no model yet: {database} is not there",
@@ -79,25 +79,12 @@ def _check_was_run(job: Job, tracking_uri: str) -> None:
 
 def _answer(question: str, version: ModelVersion, job: Job, tracking_uri: str) -> Mapping[str, Any]:
     """Answer through MLflow, as every other user of the registered model does."""
-    import mlflow
-    from mlflow.exceptions import MlflowException
+    from flows.stages.smoke import index_settings
+    from steelyard.serving.loading import load_served
 
-    settings: dict[str, Any] = {"cache": str(job.cache)}
-    if job.project.index.store.type == "lancedb":
-        settings["index_settings"] = {"path": str(job.workspace.index)}  # a project's folder may have moved
-    mlflow.set_tracking_uri(tracking_uri)
-    mlflow.set_registry_uri(tracking_uri)
-    try:
-        model = mlflow.pyfunc.load_model(f"models:/{version.name}/{version.version}", model_config=settings)
-        replies: list[Mapping[str, Any]] = model.predict([question])
-    except MlflowException as error:
-        if isinstance(error.__cause__, SteelyardError):
-            raise error.__cause__ from error
-        raise ServiceError(
-            f"{version.uri} cannot be opened: {str(error).splitlines()[0]}",
-            remedy="see that the model's files and its tracking server are there; `steelyard doctor` looks at both",
-        ) from error
-    return replies[0]
+    settings = index_settings(job)
+    served = load_served(version.name, version.version, tracking_uri, cache=job.cache, index_settings=settings)
+    return served([question])[0]
 
 
 def _show(session: Session, record: Mapping[str, Any]) -> None:

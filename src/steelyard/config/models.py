@@ -549,7 +549,11 @@ class Promotion(Settings):
     """What happens to the winner."""
 
     review: Literal["required", "none"] = "required"
-    """`required`: the winner becomes `challenger` and a person moves `champion`; `none`: it becomes `champion`."""
+    """`required`: the winner becomes `challenger` and waits for a person's approval; `none`: it becomes `champion`."""
+    smoke_cases: Annotated[int, Field(ge=1, le=100)] = 5
+    """How many cases are asked of a version as it is served, before it becomes champion or is rolled back to."""
+    smoke_minimum: Annotated[float, Field(ge=0, le=1)] = 0.6
+    """Share of them that have to be right again, of those that were right in the evaluation."""
 
 
 class Mlflow(Settings):

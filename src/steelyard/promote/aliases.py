@@ -34,6 +34,13 @@ def make_champion(name: str, version: str, tracking_uri: str) -> ModelVersion:
     return version_record(name, version, "champion")
 
 
+def rollback_target(name: str, tracking_uri: str) -> str:
+    """Return the version that `rollback` would make champion; raises `ConfigError` when there is none."""
+    client = open_client(tracking_uri)
+    with service_errors(tracking_uri):
+        return _swap(client, name)[1]
+
+
 def rollback(name: str, tracking_uri: str) -> ModelVersion:
     """Swap `champion` and `previous` and return the new champion; a second call swaps back.
 
@@ -42,16 +49,7 @@ def rollback(name: str, tracking_uri: str) -> ModelVersion:
     """
     client = open_client(tracking_uri)
     with service_errors(tracking_uri):
-        aliases = aliases_of(client, name)
-        leaving = aliases.get(_REPLACED, aliases.get("champion"))
-        target = aliases.get(_PREVIOUS)
-        if _REPLACED in aliases and target == leaving:  # cut off when all but the last step was done
-            target = aliases.get("champion")
-        if leaving is None or target is None or target == leaving:
-            raise ConfigError(
-                f"model {name} has no previous champion to roll back to",
-                remedy="choose a version in the MLflow UI and give it the alias champion",
-            )
+        leaving, target = _swap(client, name)
         client.set_registered_model_alias(name, _REPLACED, leaving)
         client.set_model_version_tag(name, leaving, ROLLED_BACK_TAG, "true")
         client.set_registered_model_alias(name, "champion", target)
@@ -59,6 +57,21 @@ def rollback(name: str, tracking_uri: str) -> ModelVersion:
         _forgive(client, name, target)
         client.delete_registered_model_alias(name, _REPLACED)
     return version_record(name, target, "champion")
+
+
+def _swap(client: Any, name: str) -> tuple[str, str]:
+    """Return the version that a roll-back leaves and the one that it goes to, also when it was begun already."""
+    aliases = aliases_of(client, name)
+    leaving = aliases.get(_REPLACED, aliases.get("champion"))
+    target = aliases.get(_PREVIOUS)
+    if _REPLACED in aliases and target == leaving:  # cut off when all but the last step was done
+        target = aliases.get("champion")
+    if leaving is None or target is None or target == leaving:
+        raise ConfigError(
+            f"model {name} has no previous champion to roll back to",
+            remedy="choose a version in the MLflow UI and give it the alias champion",
+        )
+    return leaving, target
 
 
 def _forgive(client: Any, name: str, version: str) -> None:

@@ -27,7 +27,7 @@ class Evidence:
     """One evaluation with its verdicts.
 
     `fingerprint` is the identity of the evaluation and its gate: the same one is written once. `parameters` are
-    settings worth comparing between runs.
+    settings worth comparing between runs, `files` texts by their path in the run.
     """
 
     fingerprint: str
@@ -38,6 +38,7 @@ class Evidence:
     promoted: Arm | None = None
     decision: TuneDecision | None = None
     parameters: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 def record_evidence(evidence: Evidence, *, tracking: Tracking) -> str:
@@ -76,6 +77,8 @@ def _write(client: Any, run_id: str, evidence: Evidence) -> None:
     client.log_text(run_id, table.json, "verdict/verdict.json")
     if evidence.decision is not None:
         client.log_dict(run_id, asdict(evidence.decision), "decision.json")
+    for path, text in evidence.files.items():
+        client.log_text(run_id, text, path)
 
 
 def _tags(evidence: Evidence) -> dict[str, str]:

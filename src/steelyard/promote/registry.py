@@ -9,7 +9,7 @@ alias it deserves (see `aliases`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from steelyard.errors import ConfigError
 from steelyard.promote.aliases import ROLLED_BACK_TAG, Alias, aliases_of, move_alias, strongest, version_record
 from steelyard.promote.bundle import Bundle, bundle_fingerprint, check_bundle
-from steelyard.promote.lookup import find_in_sqlite
+from steelyard.promote.lookup import Found, find_in_sqlite
 from steelyard.promote.package import write_model_folder
 from steelyard.report import ModelVersion
 from steelyard.tracking import Tracking, experiment_id, open_client, service_errors, sqlite_path
@@ -74,23 +74,39 @@ def register(
     return version_record(bundle.name, number, alias)
 
 
-def find_version(name: str, fingerprint: str, tracking_uri: str) -> ModelVersion | None:
-    """Return the version that holds a bundle, or None; `alias` is its strongest one, or empty.
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a bundle stands in the registry: its version with its strongest alias and its tags, and who is champion."""
+
+    version: ModelVersion | None
+    tags: Mapping[str, str]
+    champion: str | None
+
+
+def find_standing(name: str, fingerprint: str, tracking_uri: str) -> Standing:
+    """Return how a bundle stands.
 
     A SQLite store is read directly, in milliseconds: MLflow needs five seconds to start.
     """
     database = sqlite_path(tracking_uri)
+    found = None
     if database is not None:
         found = find_in_sqlite(database, name=name, tag=BUNDLE_TAG, value=fingerprint)
-        if found is not None:
-            return version_record(name, found[0].version, strongest(found[0].aliases)) if found else None
-    client = open_client(tracking_uri)
-    with service_errors(tracking_uri):
-        version = _find(client, name, fingerprint)
-        if version is None:
-            return None
-        held = [alias for alias, number in aliases_of(client, name).items() if number == str(version.version)]
-    return version_record(name, str(version.version), strongest(held))
+    if found is None:
+        client = open_client(tracking_uri)
+        with service_errors(tracking_uri):
+            one = _find(client, name, fingerprint)
+            number = None if one is None else str(one.version)
+            found = Found(number, {} if one is None else dict(one.tags), aliases_of(client, name))
+    if found.version is None:
+        return Standing(None, {}, found.aliases.get("champion"))
+    held = [alias for alias, number in found.aliases.items() if number == found.version]
+    return Standing(version_record(name, found.version, strongest(held)), found.tags, found.aliases.get("champion"))
+
+
+def find_version(name: str, fingerprint: str, tracking_uri: str) -> ModelVersion | None:
+    """Return the version that holds a bundle, or None; `alias` is its strongest one, or empty."""
+    return find_standing(name, fingerprint, tracking_uri).version
 
 
 def resolve_alias(name: str, alias: str, tracking_uri: str) -> ModelVersion:

@@ -86,8 +86,8 @@ def _search(
     if bundle.index is None or bundle.embedder is None or bundle.retrieval is None:
         return None
     reference, retrieval = bundle.index, bundle.retrieval
-    embedder = _open_embedder(bundle.embedder, cache, progress)
-    index = _open_index(reference, {**reference.settings, **(index_settings or {})}, embedder.dimensions)
+    embedder = open_embedder(bundle.embedder, cache, progress)
+    index = open_index(reference, {**reference.settings, **(index_settings or {})}, embedder.dimensions)
 
     def search(questions: Sequence[str]) -> Retrieval:
         snapshot = _served_snapshot(index, reference)
@@ -116,7 +116,8 @@ def _served_snapshot(index: Index, reference: IndexReference) -> int:
     return pointer.snapshot if pointer.collection == index.collection else reference.evaluated_snapshot
 
 
-def _open_embedder(pinned: PinnedModel, cache: Path, progress: Progress) -> Embedder:
+def open_embedder(pinned: PinnedModel, cache: Path, progress: Progress) -> Embedder:
+    """Return the embedder that a bundle names; raises `ConfigError` when the name stands for another model."""
     from steelyard.index.embed import EmbeddingDtype, HashEmbedder, SentenceTransformerEmbedder
 
     if pinned.source.startswith("hash:"):
@@ -155,7 +156,8 @@ def _same_adapter(bundle: Bundle, folder: Path | None) -> Path:
     return folder
 
 
-def _open_index(reference: IndexReference, settings: Mapping[str, Any], dimensions: int) -> Index:
+def open_index(reference: IndexReference, settings: Mapping[str, Any], dimensions: int) -> Index:
+    """Return the collection that a bundle names, at the place that `settings` name."""
     if reference.store == "lancedb":
         from steelyard.index.lance import LanceIndex
 
