@@ -12,21 +12,46 @@ from pipelines.documents import SUFFIXES
 from pipelines.files import list_files
 from pipelines.rows import FieldError, Row, answer_field, list_field, read_rows, refuse, text_field
 from pipelines.spec import CaseSource, PairSource
+from steelyard.errors import DataError
 from steelyard.fingerprint import digest
 from steelyard.records import CASE_KINDS, Case, CaseKind, Pair, PairKind, Refusal
+from steelyard.secrets import secret_kinds
 
 PAIR_KINDS: tuple[PairKind, ...] = ("fact", "unanswerable")
+_SHOWN_PLACES = 20
 _Question = TypeVar("_Question", Pair, Case)
 
 
 def read_pairs(source: PairSource, *, max_bytes: int) -> Iterator[Pair | Refusal]:
-    """Yield the pairs of a source in order; raises `ConfigError` when its path is missing."""
-    return _read(source, "pairs", _pair, max_bytes=max_bytes)
+    """Yield the pairs of a source in order.
+
+    A pair that seems to hold a key or a password is not yielded: what is trained on can be asked for. At the end
+    `DataError` names the places of all of them, never the secrets. Raises `ConfigError` when the path is missing.
+    """
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for location, item in _read(source, "pairs", _pair, max_bytes=max_bytes):
+        text = item.payload if isinstance(item, Refusal) else f"{item.input}\n{item.output}"
+        kinds = secret_kinds(text)
+        if kinds:
+            found.append((location, kinds))
+        else:
+            yield item
+    if found:
+        raise _secrets_found(found)
+
+
+def _secrets_found(found: Sequence[tuple[str, tuple[str, ...]]]) -> DataError:
+    places = "\n".join(f"  {location}: {', '.join(kinds)}" for location, kinds in found[:_SHOWN_PLACES])
+    more = f"\n  and {len(found) - _SHOWN_PLACES} more" if len(found) > _SHOWN_PLACES else ""
+    return DataError(
+        f"{len(found)} training pairs seem to hold a key or a password; nothing was loaded:\n{places}{more}",
+        remedy="take them out of the pairs, and revoke the keys where they are real",
+    )
 
 
 def read_cases(source: CaseSource, *, max_bytes: int) -> Iterator[Case | Refusal]:
     """Yield the cases of a source in order; raises `ConfigError` when its path is missing."""
-    return _read(source, "cases", _case, max_bytes=max_bytes)
+    return (item for _, item in _read(source, "cases", _case, max_bytes=max_bytes))
 
 
 def _read(
@@ -35,22 +60,23 @@ def _read(
     build: Callable[[Mapping[str, Any]], _Question],
     *,
     max_bytes: int,
-) -> Iterator[_Question | Refusal]:
+) -> Iterator[tuple[str, _Question | Refusal]]:
+    """Yield every row with its place."""
     seen: dict[str, str] = {}
     for file in list_files(source.path, SUFFIXES[source.format], subject=table):
         for row in read_rows(file, source.format, table=table, max_bytes=max_bytes):
             if not isinstance(row, Row):
-                yield row
+                yield row.location, row
                 continue
             try:
                 question = build(row.fields)
                 if question.id in seen:
                     raise FieldError(f"the id {question.id!r} is already taken by {seen[question.id]}")
             except FieldError as error:
-                yield refuse(table, row.location, str(error), _payload(row))
+                yield row.location, refuse(table, row.location, str(error), _payload(row))
             else:
                 seen[question.id] = row.location
-                yield question
+                yield row.location, question
 
 
 def _payload(row: Row) -> str:

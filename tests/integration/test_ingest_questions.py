@@ -6,8 +6,11 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from pipelines.questions import read_cases, read_pairs
 from pipelines.spec import CaseSource, PairSource
+from steelyard.errors import DataError
 from steelyard.records import Case, Pair, Refusal
 
 
@@ -92,3 +95,35 @@ def test_bad_questions_are_refused_by_field_and_line(tmp_path):
         "field 'question' is empty",
     ]
     assert [reason for _, reason in reasons] == expected
+
+
+KEY = "AKIA" + "QWERTYUIOPASDFGH"  # put together here, so that no scanner takes this file for a leak
+
+
+def test_pair_with_a_key_stops_and_names_file_and_line_but_never_the_key(tmp_path):
+    """What is trained on can be asked for, so a key may not get in, and not into the message either."""
+    rows = [{"input": "q", "output": "a"}, {"input": "deploy?", "output": f"use {KEY}"}]
+    path = _lines(tmp_path / "p.jsonl", *rows)
+    with path.open("a") as file:
+        file.write(f'{{"input": 1, "output": "{KEY}"}}\n')
+    with pytest.raises(DataError) as caught:
+        _pairs(path)
+    message = str(caught.value)
+    assert f"{path}:2: AWS Access Key" in message
+    assert f"{path}:3: AWS Access Key" in message
+    assert f"{path}:1" not in message
+    assert KEY not in message
+    assert "revoke" in (caught.value.remedy or "")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the password is in the vault",
+        "sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+        "v1.29.8",
+    ],
+)
+def test_pair_about_passwords_and_checksums_is_taken(tmp_path, text):
+    """Talking about secrets is not telling one."""
+    assert len(_pairs(_lines(tmp_path / "p.jsonl", {"input": "q", "output": text}))) == 1
