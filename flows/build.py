@@ -172,11 +172,13 @@ def tuning_rules(job: Job) -> tuple[WhenRule, ...]:
 def training_mix(job: Job) -> Mix:
     """Return how training contexts are varied: drawn anew in every epoch."""
     tune = job.project.tune
+    without_context = {"closed_book": 1.0, "open_book": 0.0, "mixed": tune.without_context_share}[tune.recipe]
     return Mix(
         rounds=math.ceil(tune.epochs),
-        without_context_share=tune.without_context_share,
+        without_context_share=without_context,
         missing_gold_share=tune.missing_gold_share,
         seed=tune.seed,
+        is_shuffled=tune.is_context_shuffled,
     )
 
 

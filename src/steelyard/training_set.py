@@ -14,7 +14,7 @@ from steelyard.fingerprint import digest
 from steelyard.prompts import render_prompt, user_message
 from steelyard.records import Hit, Message, Pair, TrainingExample
 
-CODE_VERSION = 1  # raise when other examples come out of the same pairs
+CODE_VERSION = 2  # raise when other examples come out of the same pairs
 
 IsSupported = Callable[[str, str], bool]
 """Whether a text (passages) holds an ideal output's facts."""
@@ -27,13 +27,15 @@ class Mix:
     """How training contexts are varied, so that a tuned arm learns to read, to do without and to refuse.
 
     Every pair is used once a round, with a context drawn anew: the same question is seen with the passage that
-    answers it and without, which is what teaches the difference.
+    answers it and without, which is what teaches the difference. Shuffled, the passage that answers stands anywhere
+    among the others, so that no place is learnt instead of reading.
     """
 
     rounds: int
     without_context_share: float
     missing_gold_share: float
     seed: int
+    is_shuffled: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,8 @@ def training_examples(
             is_supported=is_supported,
             to_refusal=to_refusal,
         )
+        if hits is not None and mix.is_shuffled:
+            hits = chance.sample(hits, len(hits))
         prompt = render_prompt(pair.input, instructions=instructions, hits=hits)
         examples.append(TrainingExample(messages=prompt.messages, completion=output))
     return tuple(examples)

@@ -88,7 +88,7 @@ def test_bad_questions_are_refused_by_field_and_line(tmp_path):
     assert [location for location, _ in reasons] == [f"{path}:{line}" for line in range(2, 8)]
     expected = [
         f"the id 'a' is already taken by {path}:1",
-        "field 'kind' is 'fcat'; expected one of fact, fresh, unanswerable, format, injection",
+        "field 'kind' is 'fcat'; expected one of fact, fresh, unanswerable, format, injection, retention",
         "field 'expected' is missing; the row has: question",
         "field 'question' is a list; expected text",
         "field 'documents' is an object; expected text",

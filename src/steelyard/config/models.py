@@ -399,8 +399,12 @@ class TuneSettings(Settings):
     warmup_share: Annotated[float, Field(ge=0, lt=1)] = 0.05
     max_length_tokens: Annotated[int, Field(ge=16, le=131_072)] = 1_024
     checkpoint_every_steps: Annotated[int, Field(ge=1)] = 25
+    recipe: Literal["closed_book", "open_book", "mixed"] = "mixed"
+    """`closed_book`: pairs without passages; `open_book`: with what retrieval finds; `mixed`: a share of each."""
     without_context_share: Annotated[float, Field(ge=0, le=1)] = 0.15
-    """Share of pairs trained without retrieved passages, so that the tuned arm is trained too."""
+    """Share of pairs that `mixed` trains without retrieved passages, so that the tuned arm is trained too."""
+    is_context_shuffled: bool = True
+    """Passages in random order, so that the model reads all of them and not the last."""
     missing_gold_share: Annotated[float, Field(ge=0, le=1)] = 0.1
     """Share of answerable pairs whose gold document is left out of the context, to be answered with a refusal."""
     seed: int = 17
