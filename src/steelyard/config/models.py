@@ -289,10 +289,13 @@ class LanceStore(Settings):
 
 
 class WeaviateStore(Settings):
-    """A Weaviate server."""
+    """A Weaviate server, version 1.32 or later."""
 
     type: Literal["weaviate"]
-    mode: Literal["local", "custom", "cloud"] = "local"
+    mode: Literal["local", "custom", "cloud", "embedded"] = "local"
+    """`local`: no TLS; `custom`: hosts, ports and TLS as set; `cloud`: Weaviate Cloud; `embedded`: started by a run."""
+    namespace: Annotated[str, Field(pattern="^[A-Z][A-Za-z0-9_]*$")] | None = None
+    """Begins the names of this project's collections on the server; made from the project's name when left out."""
     host: str = "127.0.0.1"
     """Host name; the cluster's address with `cloud`."""
     http_port: Annotated[int, Field(ge=1, le=65_535)] = 8080
@@ -302,12 +305,33 @@ class WeaviateStore(Settings):
     is_secure: bool = False
     """TLS on both ports; always on with `cloud`."""
     api_key: SecretReference | None = None
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = "1.39.0"
+    """Version to fetch where no program is there (`embedded` only)."""
+    program: str | None = None
+    """weaviate-server, or a folder that holds or gets it; on PATH or fetched when left out (`embedded` only)."""
+    folder: str | None = None
+    """Folder of the data; in the workspace when left out (`embedded` only)."""
 
     @model_validator(mode="after")
-    def _cloud_needs_key(self) -> WeaviateStore:
+    def _settings_fit_the_mode(self) -> WeaviateStore:
         if self.mode == "cloud" and self.api_key is None:
             raise ValueError("mode: cloud needs api_key: ${WEAVIATE_API_KEY} or another variable's name")
+        if self.mode == "cloud" and "host" not in self.model_fields_set:
+            raise ValueError("mode: cloud needs host: the address of your cluster")
+        allowed = _FIELDS_BY_MODE[self.mode] | {"type", "mode", "namespace"}
+        misplaced = sorted(self.model_fields_set - allowed)
+        if misplaced:
+            fits = ", ".join(mode for mode, fields in _FIELDS_BY_MODE.items() if set(misplaced) <= fields)
+            raise ValueError(f"{', '.join(misplaced)} does not go with mode: {self.mode} but with {fits or 'none'}")
         return self
+
+
+_FIELDS_BY_MODE = {
+    "local": {"host", "http_port", "grpc_port", "api_key"},
+    "custom": {"host", "http_port", "grpc_host", "grpc_port", "is_secure", "api_key"},
+    "cloud": {"host", "api_key"},
+    "embedded": {"version", "program", "folder"},
+}
 
 
 class IndexSettings(Settings):

@@ -37,7 +37,8 @@ def _sealed(bundle: Bundle, settings: Mapping[str, Any], cache: Path) -> Mapping
         from steelyard.index.lance import read_sealed
 
         return read_sealed(Path(settings["path"]), bundle.index.collection)
-    index = open_index(bundle.index, settings, open_embedder(bundle.embedder, cache, Silent()).dimensions)
+    dimensions = open_embedder(bundle.embedder, cache=cache, progress=Silent()).dimensions
+    index = open_index(bundle.index.store, settings, collection=bundle.index.collection, dimensions=dimensions)
     try:
         return dict(index.sealed())
     finally:
