@@ -261,6 +261,22 @@ def test_index_hybrid_scores_are_relative_scores(index):
     assert [hit.score for hit in hits] == pytest.approx([0.75, 0.25, 0.25 * middle], abs=1e-4)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+def test_index_results_of_a_snapshot_stay_while_a_later_one_is_written(index, alpha):
+    """Passages that are added, closed and deleted later change neither ranking nor scores of what is published."""
+    texts = ["node release", "node node support", "cheese release", "bread"]
+    fill(index, [a_passage(f"p{n}", text) for n, text in enumerate(texts)], [unit(1, n) for n in range(4)])
+    index.publish(1)
+    before = index.search("node release", unit(1, 1), snapshot=1, top_k=4, alpha=alpha)
+
+    index.write([a_passage(f"x{n}", "release " * (n + 1), since=2) for n in range(40)], [unit(1, 1)] * 40)
+    index.close_passages(["p0"], 2)
+    index.delete(["x7"])
+
+    after = index.search("node release", unit(1, 1), snapshot=1, top_k=4, alpha=alpha)
+    assert [(hit.passage.id, hit.score) for hit in after] == [(hit.passage.id, hit.score) for hit in before]
+
+
 def test_index_filter_by_document_applies_before_the_best_are_taken(index):
     """The best passage of the named documents is found though many others are better."""
     passages = [a_passage(f"x{n:03d}", "node", document="many") for n in range(150)]
