@@ -21,7 +21,7 @@ from steelyard.models.precision import choose_precision
 from steelyard.models.source import identity, parse_source, resolve
 from steelyard.promote.bundle import PinnedModel
 from steelyard.records import Adapter, Hit
-from steelyard.serving.opening import open_connection, open_embedder, open_index
+from steelyard.serving.opening import open_embedder, open_index, stored_snapshots
 
 
 def split_settings(job: Job) -> SplitSettings:
@@ -89,22 +89,8 @@ def open_project_index(job: Job, *, dimensions: int) -> Index:
 
 
 def sealed_snapshots(job: Job) -> tuple[dict[int, str], Pointer | None]:
-    """Return the collection's sealed snapshots with their digests, and what is published; nothing is made for it."""
-    store, settings, collection = job.project.index.store, store_settings(job), collection_of(job)
-    if isinstance(store, WeaviateStore):
-        from steelyard.index.weaviate_state import State
-
-        if store.mode == "embedded" and not Path(settings["folder"]).is_dir():
-            return {}, None
-        connection = open_connection(settings)
-        try:
-            state = State(connection, settings["namespace"])
-            return state.sealed(collection), state.pointer()
-        finally:
-            connection.close()
-    from steelyard.index.lance import read_pointer, read_sealed
-
-    return read_sealed(job.workspace.index, collection), read_pointer(job.workspace.index)
+    """Return the collection's sealed snapshots with their digests, and what is published, without loading a model."""
+    return stored_snapshots(job.project.index.store.type, store_settings(job), collection=collection_of(job))
 
 
 def fetch_base(job: Job) -> Path:

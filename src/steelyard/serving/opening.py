@@ -25,7 +25,7 @@ from steelyard.records import Completion, Hit, Prompt
 
 if TYPE_CHECKING:
     from steelyard.index.embed import Embedder
-    from steelyard.index.protocol import Index
+    from steelyard.index.protocol import Index, Pointer
     from steelyard.index.weaviate_connection import Connection
 
 _QUESTIONS_PER_BATCH = 16  # bounds the memory of one call, however many questions it brings
@@ -176,7 +176,7 @@ def open_index(store: str, settings: Mapping[str, Any], *, collection: str, dime
     if store == "weaviate":
         from steelyard.index.weaviate_store import WeaviateIndex
 
-        connection = open_connection(settings)
+        connection = _connection(settings)
         namespace = settings["namespace"]
         return WeaviateIndex(connection, namespace=namespace, collection=collection, dimensions=dimensions)
     raise ConfigError(
@@ -185,8 +185,31 @@ def open_index(store: str, settings: Mapping[str, Any], *, collection: str, dime
     )
 
 
-def open_connection(settings: Mapping[str, Any]) -> Connection:
-    """Return a connection to Weaviate; see `open_index` for its settings and what is raised."""
+def stored_snapshots(
+    store: str, settings: Mapping[str, Any], *, collection: str
+) -> tuple[dict[int, str], Pointer | None]:
+    """Return a collection's sealed snapshots with their digests, and what its store has published.
+
+    Loads no model and makes nothing; `settings` and what is raised as in `open_index`.
+    """
+    if store == "lancedb":
+        from steelyard.index.lance import read_pointer, read_sealed
+
+        folder = Path(settings["path"])
+        return read_sealed(folder, collection), read_pointer(folder)
+    from steelyard.index.weaviate_state import State
+
+    if settings.get("mode") == "embedded" and not Path(settings["folder"]).is_dir():
+        return {}, None
+    connection = _connection(settings)
+    try:
+        state = State(connection, settings["namespace"])
+        return state.sealed(collection), state.pointer()
+    finally:
+        connection.close()
+
+
+def _connection(settings: Mapping[str, Any]) -> Connection:
     from steelyard.index.weaviate_connection import Place, connect
 
     try:
