@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -353,11 +354,46 @@ class Generation(Settings):
     """Questions asked one at a time to measure latency."""
 
 
+def _require_plain_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("expected http://host/v1 or https://host/v1, the part before /chat/completions")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("an address holds no user and no password: set api_key: ${NAME}")
+    return value
+
+
+class JudgeSettings(Settings):
+    """A model that says which of two answers is better; it may gate only when it has earned its licence."""
+
+    base_url: Annotated[str, AfterValidator(_require_plain_address)]
+    """Address of an OpenAI-compatible server, the part before /chat/completions."""
+    model: Annotated[str, Field(min_length=1)]
+    api_key: SecretReference | None = None
+    sample: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """Cases whose answers are compared with RAG's."""
+    labelled: str | None = None
+    """JSONL of question, expected, first, second and better (first, second or tie): what people found."""
+    repeats: Annotated[int, Field(ge=2, le=10)] = 3
+    """How often each labelled item is asked, to see whether the judge repeats itself."""
+    minimum_labelled: Annotated[int, Field(ge=1)] = 20
+    minimum_repeatability: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Share of labelled items on which all repeats have to agree."""
+    minimum_agreement: Annotated[float, Field(ge=-1, le=1)] = 0.6
+    """Cohen's kappa with the labels that is asked for."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=3_600)] = 60
+    attempts: Annotated[int, Field(ge=1, le=20)] = 4
+    """How often a request is made before its judgement counts as not scored."""
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    """Requests under way at one time."""
+
+
 class EvaluationSettings(Settings):
     """What is measured beside the answers to the cases."""
 
     replay_sample: Annotated[int, Field(ge=0, le=10_000)] = 20
     """Fresh cases asked again of the snapshot before the last update, to see what the update changed; 0: none."""
+    judge: JudgeSettings | None = None
 
 
 class DecideSettings(Settings):
