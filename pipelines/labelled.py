@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from pipelines.documents import SUFFIXES
 from pipelines.files import list_files
 from pipelines.rows import FieldError, Row, answer_field, read_rows, text_field
 from steelyard.errors import DataError
 from steelyard.evaluate.judge.licence import LabelledItem
-from steelyard.evaluate.judge.pairs import CHOICES, Choice, Pairing
+from steelyard.evaluate.judge.pairs import CHOICES, Pairing
 
 _REMEDY = "each line is an object with question, expected, first, second and better: first, second or tie"
 
@@ -41,4 +41,4 @@ def _item(fields: Mapping[str, Any]) -> LabelledItem:
     if better not in CHOICES:
         raise FieldError(f"field 'better' is {better!r}; expected one of {', '.join(CHOICES)}")
     texts = (answer_field(fields, name) for name in ("question", "expected", "first", "second"))
-    return LabelledItem(Pairing(*texts), cast("Choice", better))
+    return LabelledItem(Pairing(*texts), better)

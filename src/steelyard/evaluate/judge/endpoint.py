@@ -69,7 +69,8 @@ class ChatEndpoint:
             retry=retry_if_exception_type(NotAnswered),
             reraise=True,
         )
-        return attempts(self._attempt, prompt, read)
+        answer: _Read = attempts(self._attempt, prompt, read)
+        return answer
 
     def close(self) -> None:
         """Let go of the connections."""
