@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any, Literal
 
 from flows.build import Job
-from steelyard.config.load import resolve_secret
 from steelyard.config.models import WeaviateStore
 from steelyard.generate.protocol import Generator, generator_fingerprint
 from steelyard.index.embed import Embedder, hash_fingerprint, sentence_transformer_fingerprint
@@ -20,10 +19,9 @@ from steelyard.index.split import splitter_fingerprint
 from steelyard.index.sync import SplitSettings
 from steelyard.models.precision import choose_precision
 from steelyard.models.source import identity, parse_source, resolve
+from steelyard.promote.bundle import PinnedModel
 from steelyard.records import Adapter, Hit
-
-if TYPE_CHECKING:
-    from typing import Literal
+from steelyard.serving.opening import open_embedder, open_index, stored_snapshots
 
 
 def split_settings(job: Job) -> SplitSettings:
@@ -41,30 +39,21 @@ def embedder_dtype() -> Literal["float32", "bfloat16"]:
     return "bfloat16" if choose_precision("auto").dtype == "bfloat16" else "float32"
 
 
+def pinned_embedder(job: Job) -> PinnedModel:
+    """Return the embedder as a bundle names it."""
+    settings = job.project.models.embedder
+    if settings.source.startswith("hash:"):
+        return PinnedModel(settings.source, None, settings.source, "float32")
+    source = parse_source(job.anchored(settings.source))
+    return PinnedModel(source.spec, settings.sha256, identity(source, settings.sha256), embedder_dtype())
+
+
 def embedder_fingerprint(job: Job) -> str:
     """Return the embedder's fingerprint without loading it."""
     source = job.project.models.embedder.source
     if source.startswith("hash:"):
         return hash_fingerprint(dimensions=int(source.removeprefix("hash:")))
-    name = identity(parse_source(job.anchored(source)), job.project.models.embedder.sha256)
-    return sentence_transformer_fingerprint(identity=name, dtype=embedder_dtype())
-
-
-def open_embedder(job: Job) -> Embedder:
-    """Return the embedder; its model is fetched now and loaded with the first text."""
-    from steelyard.index.embed import HashEmbedder, SentenceTransformerEmbedder
-
-    settings = job.project.models.embedder
-    if settings.source.startswith("hash:"):
-        return HashEmbedder(int(settings.source.removeprefix("hash:")))
-    source = parse_source(job.anchored(settings.source))
-    folder = resolve(source, sha256=settings.sha256, cache=job.cache, progress=job.progress)
-    return SentenceTransformerEmbedder(
-        folder,
-        identity=identity(source, settings.sha256),
-        dtype=embedder_dtype(),
-        device=choose_precision("auto").device,
-    )
+    return sentence_transformer_fingerprint(identity=pinned_embedder(job).identity, dtype=embedder_dtype())
 
 
 def collection_of(job: Job) -> str:
@@ -78,38 +67,30 @@ def collection_of(job: Job) -> str:
     )
 
 
-def open_index(job: Job, *, dimensions: int) -> Index:
-    """Return the project's collection in its store."""
+def store_settings(job: Job) -> dict[str, Any]:
+    """Return where the store is, as a bundle holds it: whole paths, and names of variables in place of secrets."""
     store = job.project.index.store
-    if isinstance(store, WeaviateStore):
-        from steelyard.index.weaviate_store import WeaviateIndex, connect
+    if not isinstance(store, WeaviateStore):
+        return {"path": str(job.workspace.index)}
+    settings = store.model_dump(mode="json", exclude={"type", "api_key"})
+    settings["namespace"] = store.namespace or job.project.name.capitalize().replace("-", "_")
+    if store.api_key is not None:
+        settings["api_key_env"] = store.api_key[2:-1]
+    if store.mode == "embedded":
+        settings["folder"] = str(job.loaded.folder / store.folder if store.folder else job.workspace.weaviate)
+        settings["program"] = None if store.program is None else str((job.loaded.folder / store.program).resolve())
+    return settings
 
-        client = connect(
-            mode=store.mode,
-            host=store.host,
-            http_port=store.http_port,
-            grpc_host=store.grpc_host,
-            grpc_port=store.grpc_port,
-            is_secure=store.is_secure,
-            api_key=resolve_secret(store.api_key),
-        )
-        return WeaviateIndex(client, collection=collection_of(job), dimensions=dimensions)
-    from steelyard.index.lance import LanceIndex
 
-    return LanceIndex(job.workspace.index, collection=collection_of(job), dimensions=dimensions)
+def open_project_index(job: Job, *, dimensions: int) -> Index:
+    """Return the project's collection in its store."""
+    store = job.project.index.store.type
+    return open_index(store, store_settings(job), collection=collection_of(job), dimensions=dimensions)
 
 
 def sealed_snapshots(job: Job) -> tuple[dict[int, str], Pointer | None]:
     """Return the collection's sealed snapshots with their digests, and what is published, without loading a model."""
-    if isinstance(job.project.index.store, WeaviateStore):
-        index = open_index(job, dimensions=open_embedder(job).dimensions)
-        try:
-            return dict(index.sealed()), index.pointer()
-        finally:
-            index.close()
-    from steelyard.index.lance import read_pointer, read_sealed
-
-    return read_sealed(job.workspace.index, collection_of(job)), read_pointer(job.workspace.index)
+    return stored_snapshots(job.project.index.store.type, store_settings(job), collection=collection_of(job))
 
 
 def fetch_base(job: Job) -> Path:
@@ -151,12 +132,12 @@ class Parts:
     @cached_property
     def embedder(self) -> Embedder:
         """The project's embedder."""
-        return open_embedder(self._job)
+        return open_embedder(pinned_embedder(self._job), cache=self._job.cache, progress=self._job.progress)
 
     @cached_property
     def index(self) -> Index:
         """The project's collection."""
-        return open_index(self._job, dimensions=self.embedder.dimensions)
+        return open_project_index(self._job, dimensions=self.embedder.dimensions)
 
     def generator(self, adapter: Adapter | None) -> Generator:
         """Return the base checkpoint, with the adapter where one is given."""

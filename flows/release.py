@@ -30,6 +30,7 @@ from flows.stages.deciding import Override
 from flows.stages.deciding import decide as decide_tuning
 from flows.stages.evaluation import ArmResult, evaluate_arm
 from flows.stages.index import IndexState, index_documents
+from flows.stages.judging import judge_answers, with_judge
 from flows.stages.latency import measure_latencies
 from flows.stages.promotion import Weighed, record, register_winner
 from flows.stages.remedies import Remedied, choose_remedy
@@ -79,6 +80,7 @@ decide = _stage("decide")(decide_tuning)
 train = _stage("tune", retries=1)(tune)
 replay = _stage("replay", retries=1)(replay_update)
 latency = _stage("latency")(measure_latencies)
+ask_judge = _stage("judge", retries=1)(judge_answers)
 record_evidence = _stage("record evidence", retries=2)(record)
 promote = _stage("promote", retries=2)(register_winner)
 
@@ -147,7 +149,9 @@ def _release(job: Job, override: Override | None) -> RunReport:
             replayed = replay(job, parts, results, question, data.snapshots, adapter=adapter)
         with clock.time("latency"):
             measured = latency(job, parts, list(results), question, adapter=adapter)
-        scorecards = with_costs(job, results, measured, replayed, state=state, tuned=tuned)
+        with clock.time("judge"):
+            judged = ask_judge(job, results, question)
+        scorecards = with_judge(with_costs(job, results, measured, replayed, state=state, tuned=tuned), judged)
         judgement = gate(job, scorecards, question)
         digests = _digests(data, state, question, results, tuned)
         weighed = Weighed(scorecards, judgement, digests, decision, adapter)
@@ -175,7 +179,7 @@ def _release(job: Job, override: Override | None) -> RunReport:
         seconds=clock.seconds,
         model_version=version,
         refused=contract.refused,
-        warnings=contract.warnings,
+        warnings=(*contract.warnings, *judged.notes),
     )
 
 

@@ -6,6 +6,12 @@ import os
 import tempfile
 
 import pytest
+from weaviate_fixtures import (  # noqa: F401 - fixtures are found by their names here
+    open_weaviate,
+    start_weaviate,
+    weaviate_place,
+    weaviate_program,
+)
 
 _HOME = tempfile.mkdtemp(prefix="steelyard-tests-")
 os.environ |= {

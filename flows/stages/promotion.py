@@ -10,16 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from flows.build import Job, decoding, gate_rules, tracking
-from flows.parts import Parts, collection_of, embedder_dtype
+from flows.parts import Parts, collection_of, pinned_embedder, store_settings
 from flows.stages.contexts import Question, example_turns, examples_count
 from flows.stages.recording import note, note_champion
 from flows.stages.smoke import SMOKE_FILE
 from steelyard import __version__
 from steelyard.audit import Happening
-from steelyard.config.models import WeaviateStore
 from steelyard.fingerprint import digest
 from steelyard.gate.judge import CODE_VERSION as GATE_VERSION
-from steelyard.models.source import identity, parse_source
 from steelyard.promote.aliases import Alias
 from steelyard.promote.bundle import (
     Bundle,
@@ -207,27 +205,13 @@ def _bundle(job: Job, parts: Parts, question: Question, weighed: Weighed, arm: A
         decoding=decoding(job, question.remedy),
         output=TaskOutput(project.task.output.format, project.task.output.citation_field),
         digests=weighed.digests,
-        embedder=_pinned_embedder(job) if is_retrieving else None,
+        embedder=pinned_embedder(job) if is_retrieving else None,
         retrieval=RetrievalSettings(retrieval.top_k, retrieval.alpha) if is_retrieving else None,
         index=_index_reference(job, question) if is_retrieving else None,
         steelyard_version=__version__,
     )
 
 
-def _pinned_embedder(job: Job) -> PinnedModel:
-    settings = job.project.models.embedder
-    if settings.source.startswith("hash:"):
-        return PinnedModel(settings.source, None, settings.source, "float32")
-    source = parse_source(job.anchored(settings.source))
-    return PinnedModel(source.spec, settings.sha256, identity(source, settings.sha256), embedder_dtype())
-
-
 def _index_reference(job: Job, question: Question) -> IndexReference:
-    store = job.project.index.store
-    if isinstance(store, WeaviateStore):
-        settings = store.model_dump(mode="json", exclude={"type", "api_key"})
-        if store.api_key is not None:
-            settings["api_key_env"] = store.api_key[2:-1]
-    else:
-        settings = {"path": str(job.workspace.index)}
-    return IndexReference(store.type, settings, collection_of(job), question.latest.sequence)
+    store = job.project.index.store.type
+    return IndexReference(store, store_settings(job), collection_of(job), question.latest.sequence)

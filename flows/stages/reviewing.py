@@ -214,7 +214,7 @@ def _snapshot(job: Job, one: ReviewedVersion) -> SnapshotState:
         bundle = bundle_from_json(read_model_file(one.source, "artifacts/bundle.json", tracking(job).uri))
     except DataError:
         return "not needed"  # the smoke test cannot load it either, and says why
-    return snapshot_state(bundle, cache=job.cache, index_settings=index_settings(job))
+    return snapshot_state(bundle, index_settings=index_settings(job))
 
 
 def _test(job: Job, one: ReviewedVersion) -> SmokeResult:

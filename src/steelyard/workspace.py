@@ -36,6 +36,11 @@ class Workspace:
         return self.root / "index"
 
     @property
+    def weaviate(self) -> Path:
+        """Folder of the embedded Weaviate server."""
+        return self.root / "weaviate"
+
+    @property
     def answers(self) -> Path:
         """SQLite file of generated answers."""
         return self.root / "answers.sqlite"

@@ -1,118 +1,19 @@
-import os
-import shutil
-import socket
-import subprocess
 import threading
-import time
-import urllib.error
-import urllib.request
-import uuid
-from collections.abc import Callable, Iterator, Sequence
-from urllib.parse import urlsplit
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
+from weaviate_fixtures import OpenIndex
 
 from steelyard.errors import ConfigError, DataError, ServiceError
-from steelyard.index import weaviate_store
 from steelyard.index.embed import HashEmbedder
 from steelyard.index.lance import LanceIndex, read_pointer, read_sealed
 from steelyard.index.memory import MemoryIndex, MemoryStore
 from steelyard.index.protocol import Index
 from steelyard.index.sync import SplitSettings, SyncReport, sync_snapshot
-from steelyard.index.weaviate_store import ALIAS, STATE, WeaviateIndex, connect
 from steelyard.records import Document, Passage
 
 DIMENSIONS = 4
-START_SECONDS = 240  # a server starts in 8 s; on a busy machine it may take minutes, and a hang still fails
-OpenIndex = Callable[..., Index]
-
-
-def free_port() -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_until_ready(url: str, server: subprocess.Popen) -> None:
-    """Ask until the server answers; fail when it has ended or does not come up."""
-    give_up = time.monotonic() + START_SECONDS
-    while time.monotonic() < give_up:
-        if server.poll() is not None:
-            pytest.fail(f"weaviate-server ended with code {server.returncode}")
-        try:
-            with urllib.request.urlopen(f"{url}/v1/.well-known/ready", timeout=1):  # noqa: S310 - loopback
-                return
-        except (urllib.error.URLError, OSError):
-            threading.Event().wait(0.2)
-    pytest.fail(f"weaviate-server was not ready after {START_SECONDS} s")
-
-
-@pytest.fixture(scope="session")
-def weaviate_server(tmp_path_factory) -> Iterator[tuple[str, int, int]]:
-    """Return host, HTTP port and gRPC port: WEAVIATE_URL's, or those of a server started for these tests."""
-    if url := os.environ.get("WEAVIATE_URL"):
-        parts = urlsplit(url)
-        yield parts.hostname or "127.0.0.1", parts.port or 8080, int(os.environ.get("WEAVIATE_GRPC_PORT", "50051"))
-        return
-    program = shutil.which("weaviate-server")
-    if program is None:
-        pytest.skip("no Weaviate: set WEAVIATE_URL, or put weaviate-server on PATH")
-    http, grpc, raft, gossip, data, rpc = (free_port() for _ in range(6))
-    environment = os.environ | {
-        "PERSISTENCE_DATA_PATH": str(tmp_path_factory.mktemp("weaviate")),
-        "AUTHENTICATION_ANONYMOUS_ACCESS_ENABLED": "true",
-        "CLUSTER_HOSTNAME": "node1",
-        "CLUSTER_ADVERTISE_ADDR": "127.0.0.1",
-        "CLUSTER_BIND_ADDR": "127.0.0.1",
-        "CLUSTER_GOSSIP_BIND_PORT": str(gossip),
-        "CLUSTER_DATA_BIND_PORT": str(data),
-        "RAFT_PORT": str(raft),
-        "RAFT_INTERNAL_RPC_PORT": str(rpc),
-        "RAFT_BOOTSTRAP_EXPECT": "1",
-        "RAFT_JOIN": f"node1:{raft}",
-        "GRPC_PORT": str(grpc),
-        "DISK_USE_READONLY_PERCENTAGE": "100",
-        "GO_PROFILING_DISABLE": "true",
-        "PROMETHEUS_MONITORING_ENABLED": "false",
-        "DISABLE_TELEMETRY": "true",
-        "AUTOSCHEMA_ENABLED": "false",
-    }
-    log = (tmp_path_factory.mktemp("log") / "weaviate.log").open("w")
-    command = [program, "--host", "127.0.0.1", "--port", str(http), "--scheme", "http"]
-    server = subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT)
-    try:
-        wait_until_ready(f"http://127.0.0.1:{http}", server)
-        yield "127.0.0.1", http, grpc
-    finally:
-        server.terminate()
-        server.wait(timeout=30)
-        log.close()
-
-
-@pytest.fixture
-def open_weaviate(weaviate_server) -> Iterator[OpenIndex]:
-    """Return what opens an index in the server; what a test made is removed after it."""
-    host, http, grpc = weaviate_server
-    mark, opened = uuid.uuid4().hex[:8], []
-
-    def open_(collection: str, dimensions: int = DIMENSIONS) -> WeaviateIndex:
-        client = connect(
-            mode="local", host=host, http_port=http, grpc_host=None, grpc_port=grpc, is_secure=False, api_key=None
-        )
-        index = WeaviateIndex(client, collection=f"{collection}_{mark}", dimensions=dimensions)
-        opened.append(index)
-        return index
-
-    yield open_
-    if opened:
-        cleaner = open_("Passages_cleaner")._client
-        cleaner.alias.delete(alias_name=ALIAS)
-        names = [name for name in cleaner.collections.list_all() if name.endswith(mark) or name == STATE]
-        cleaner.collections.delete(names)
-    for index in opened:
-        index.close()
 
 
 @pytest.fixture(params=["memory", "lancedb", "weaviate"])
@@ -360,6 +261,22 @@ def test_index_hybrid_scores_are_relative_scores(index):
     assert [hit.score for hit in hits] == pytest.approx([0.75, 0.25, 0.25 * middle], abs=1e-4)
 
 
+@pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
+def test_index_results_of_a_snapshot_stay_while_a_later_one_is_written(index, alpha):
+    """Passages that are added, closed and deleted later change neither ranking nor scores of what is published."""
+    texts = ["node release", "node node support", "cheese release", "bread"]
+    fill(index, [a_passage(f"p{n}", text) for n, text in enumerate(texts)], [unit(1, n) for n in range(4)])
+    index.publish(1)
+    before = index.search("node release", unit(1, 1), snapshot=1, top_k=4, alpha=alpha)
+
+    index.write([a_passage(f"x{n}", "release " * (n + 1), since=2) for n in range(40)], [unit(1, 1)] * 40)
+    index.close_passages(["p0"], 2)
+    index.delete(["x7"])
+
+    after = index.search("node release", unit(1, 1), snapshot=1, top_k=4, alpha=alpha)
+    assert [(hit.passage.id, hit.score) for hit in after] == [(hit.passage.id, hit.score) for hit in before]
+
+
 def test_index_filter_by_document_applies_before_the_best_are_taken(index):
     """The best passage of the named documents is found though many others are better."""
     passages = [a_passage(f"x{n:03d}", "node", document="many") for n in range(150)]
@@ -569,63 +486,3 @@ def test_lance_folder_that_cannot_be_made_is_named(tmp_path):
 
     with pytest.raises(ServiceError, match=r"store cannot be opened(.|\n)*To fix"):
         index.count(1)
-
-
-def test_weaviate_passages_that_were_lost_are_sent_again(open_weaviate, monkeypatch):
-    """What cannot be read back after a request is sent again, until all of it is there."""
-    monkeypatch.setattr(weaviate_store, "_FIRST_PAUSE_SECONDS", 0.0)
-    index = open_weaviate("Passages_a")
-    send, requests = index._send, []
-
-    def lose_all_but_one(rows):
-        requests.append(len(rows))
-        return send(rows[:1])
-
-    monkeypatch.setattr(index, "_send", lose_all_but_one)
-    index.write([a_passage(id_) for id_ in "abc"], [unit(1)] * 3)
-
-    assert index.ids_in(1) == ["a", "b", "c"]
-    assert requests == [3, 2, 1]
-
-
-def test_weaviate_passages_that_stay_lost_are_named_with_what_the_server_said(open_weaviate, monkeypatch):
-    """After the last try the error names the ids and the server's own words."""
-    monkeypatch.setattr(weaviate_store, "_FIRST_PAUSE_SECONDS", 0.0)
-    index = open_weaviate("Passages_a")
-    monkeypatch.setattr(index, "_send", lambda rows: {passage.id: "disk is read-only" for passage, _ in rows})
-
-    with pytest.raises(ServiceError, match=r"2 cannot be read back: a, b; the server said: disk is read-only"):
-        index.write([a_passage("a"), a_passage("b")], [unit(1)] * 2)
-
-
-def test_weaviate_collection_of_another_make_is_refused_and_left_alone(open_weaviate):
-    """A collection with other properties is named, and nothing is written to it."""
-    index = open_weaviate("Passages_a")
-    from weaviate.classes.config import DataType, Property
-
-    index._client.collections.create(index.collection, properties=[Property(name="wine", data_type=DataType.TEXT)])
-
-    with pytest.raises(ServiceError, match=r"was not made by this version of Steelyard: it has the properties wine"):
-        index.write([a_passage("a")], [unit(1)])
-    assert len(index._client.collections.get(index.collection)) == 0
-
-
-@pytest.mark.parametrize("mode", ["local", "custom"])
-def test_weaviate_that_does_not_answer_is_named(mode):
-    """A port where nobody listens gives an error with host, ports and what to check."""
-    port = free_port()
-
-    with pytest.raises(ServiceError, match=rf"Weaviate at 127.0.0.1:{port} (.|\n)*cannot be reached(.|\n)*To fix"):
-        connect(
-            mode=mode, host="127.0.0.1", http_port=port, grpc_host=None, grpc_port=free_port(), is_secure=False,
-            api_key=None,
-        )  # fmt: skip
-
-
-def test_weaviate_cloud_without_a_key_is_refused():
-    """The missing key is told before anything is contacted."""
-    with pytest.raises(ConfigError, match="needs an API key"):
-        connect(
-            mode="cloud", host="x.weaviate.cloud", http_port=443, grpc_host=None, grpc_port=443, is_secure=True,
-            api_key=None,
-        )  # fmt: skip

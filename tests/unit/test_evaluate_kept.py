@@ -21,6 +21,16 @@ def test_kept_answers_written_and_read_are_the_same(tmp_path):
     assert (tmp_path / "new/kept.json").read_text(encoding="utf-8").count("be brief") == 1
 
 
+def test_kept_prompt_that_shares_nothing_comes_back_as_it_was(tmp_path):
+    """A question asked without the task stands beside those of the task, in either order."""
+    plain, task = Prompt((Message("user", "plain"),)), Prompt((*SHARED, Message("user", "question")), 2)
+    answers = [Answer("base", f"c{number}", "{}", (), (), 9, 2, "d") for number in range(2)]
+    for prompts in ([task, plain], [plain, task]):
+        kept = keep(answers, prompts, {})
+        write_kept(tmp_path / "kept.json", kept)
+        assert read_kept(tmp_path / "kept.json") == kept
+
+
 def test_kept_answers_of_no_case_are_empty(tmp_path):
     """Nothing asked is nothing kept, not an error."""
     write_kept(tmp_path / "kept.json", keep([], [], {}))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -289,10 +290,13 @@ class LanceStore(Settings):
 
 
 class WeaviateStore(Settings):
-    """A Weaviate server."""
+    """A Weaviate server, version 1.32 or later."""
 
     type: Literal["weaviate"]
-    mode: Literal["local", "custom", "cloud"] = "local"
+    mode: Literal["local", "custom", "cloud", "embedded"] = "local"
+    """`local`: no TLS; `custom`: hosts, ports and TLS as set; `cloud`: Weaviate Cloud; `embedded`: started by a run."""
+    namespace: Annotated[str, Field(pattern="^[A-Z][A-Za-z0-9_]*$")] | None = None
+    """Begins the names of this project's collections on the server; made from the project's name when left out."""
     host: str = "127.0.0.1"
     """Host name; the cluster's address with `cloud`."""
     http_port: Annotated[int, Field(ge=1, le=65_535)] = 8080
@@ -302,12 +306,33 @@ class WeaviateStore(Settings):
     is_secure: bool = False
     """TLS on both ports; always on with `cloud`."""
     api_key: SecretReference | None = None
+    version: Annotated[str, Field(pattern=r"^\d+\.\d+\.\d+$")] = "1.39.0"
+    """Version to fetch where no program is there (`embedded` only)."""
+    program: str | None = None
+    """weaviate-server, or a folder that holds or gets it; on PATH or fetched when left out (`embedded` only)."""
+    folder: str | None = None
+    """Folder of the data; in the workspace when left out (`embedded` only)."""
 
     @model_validator(mode="after")
-    def _cloud_needs_key(self) -> WeaviateStore:
+    def _settings_fit_the_mode(self) -> WeaviateStore:
         if self.mode == "cloud" and self.api_key is None:
             raise ValueError("mode: cloud needs api_key: ${WEAVIATE_API_KEY} or another variable's name")
+        if self.mode == "cloud" and "host" not in self.model_fields_set:
+            raise ValueError("mode: cloud needs host: the address of your cluster")
+        allowed = _FIELDS_BY_MODE[self.mode] | {"type", "mode", "namespace"}
+        misplaced = sorted(self.model_fields_set - allowed)
+        if misplaced:
+            fits = ", ".join(mode for mode, fields in _FIELDS_BY_MODE.items() if set(misplaced) <= fields)
+            raise ValueError(f"{', '.join(misplaced)} does not go with mode: {self.mode} but with {fits or 'none'}")
         return self
+
+
+_FIELDS_BY_MODE = {
+    "local": {"host", "http_port", "grpc_port", "api_key"},
+    "custom": {"host", "http_port", "grpc_host", "grpc_port", "is_secure", "api_key"},
+    "cloud": {"host", "api_key"},
+    "embedded": {"version", "program", "folder"},
+}
 
 
 class IndexSettings(Settings):
@@ -329,11 +354,46 @@ class Generation(Settings):
     """Questions asked one at a time to measure latency."""
 
 
+def _require_plain_address(value: str) -> str:
+    parts = urlsplit(value)
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
+        raise ValueError("expected http://host/v1 or https://host/v1, the part before /chat/completions")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("an address holds no user and no password: set api_key: ${NAME}")
+    return value
+
+
+class JudgeSettings(Settings):
+    """A model that says which of two answers is better; it may gate only when it has earned its licence."""
+
+    base_url: Annotated[str, AfterValidator(_require_plain_address)]
+    """Address of an OpenAI-compatible server, the part before /chat/completions."""
+    model: Annotated[str, Field(min_length=1)]
+    api_key: SecretReference | None = None
+    sample: Annotated[int, Field(ge=1, le=10_000)] = 50
+    """Cases whose answers are compared with RAG's."""
+    labelled: str | None = None
+    """JSONL of question, expected, first, second and better (first, second or tie): what people found."""
+    repeats: Annotated[int, Field(ge=2, le=10)] = 3
+    """How often each labelled item is asked, to see whether the judge repeats itself."""
+    minimum_labelled: Annotated[int, Field(ge=1)] = 20
+    minimum_repeatability: Annotated[float, Field(ge=0, le=1)] = 0.9
+    """Share of labelled items on which all repeats have to agree."""
+    minimum_agreement: Annotated[float, Field(ge=-1, le=1)] = 0.6
+    """Cohen's kappa with the labels that is asked for."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=3_600)] = 60
+    attempts: Annotated[int, Field(ge=1, le=20)] = 4
+    """How often a request is made before its judgement counts as not scored."""
+    concurrency: Annotated[int, Field(ge=1, le=64)] = 4
+    """Requests under way at one time."""
+
+
 class EvaluationSettings(Settings):
     """What is measured beside the answers to the cases."""
 
     replay_sample: Annotated[int, Field(ge=0, le=10_000)] = 20
     """Fresh cases asked again of the snapshot before the last update, to see what the update changed; 0: none."""
+    judge: JudgeSettings | None = None
 
 
 class DecideSettings(Settings):

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from steelyard.records import Answer, Hit, Passage, Prompt
+from steelyard.records import Answer, Hit, Message, Passage, Prompt
 from steelyard.workspace import write_atomically
 
 
@@ -32,15 +32,25 @@ def keep(answers: Sequence[Answer], prompts: Sequence[Prompt], hits: Mapping[str
 
 
 def write_kept(path: Path, kept: KeptAnswers) -> None:
-    """Write the file, whole or not at all; the turns that all prompts share are written once."""
-    shared = kept.prompts[0].messages[: kept.prompts[0].shared] if kept.prompts else ()
+    """Write the file, whole or not at all; the turns that an arm's prompts share are written once.
+
+    A prompt that shares none of them (a question asked as it stands) is written in full.
+    """
+    longest = max(kept.prompts, key=lambda prompt: prompt.shared, default=Prompt(()))
+    shared = longest.messages[: longest.shared]
+    own = [prompt.messages[len(shared) * _is_sharing(prompt, shared) :] for prompt in kept.prompts]
     plain = {
         "shared": [asdict(message) for message in shared],
-        "own": [[asdict(message) for message in prompt.messages[len(shared) :]] for prompt in kept.prompts],
+        "own": [[asdict(message) for message in messages] for messages in own],
+        "alone": [place for place, prompt in enumerate(kept.prompts) if not _is_sharing(prompt, shared)],
         "answers": [asdict(answer) for answer in kept.answers],
         "passages": [asdict(passage) for passage in kept.passages.values()],
     }
     write_atomically(path, json.dumps(plain, ensure_ascii=False))
+
+
+def _is_sharing(prompt: Prompt, shared: Sequence[Message]) -> bool:
+    return prompt.messages[: prompt.shared] == tuple(shared)
 
 
 def read_kept(path: Path) -> KeptAnswers:
@@ -49,7 +59,11 @@ def read_kept(path: Path) -> KeptAnswers:
 
     plain: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     shared = plain["shared"]
-    prompts = [{"messages": [*shared, *own], "shared": len(shared)} for own in plain["own"]]
+    alone = frozenset(plain.get("alone", ()))
+    prompts = [
+        {"messages": own, "shared": 0} if place in alone else {"messages": [*shared, *own], "shared": len(shared)}
+        for place, own in enumerate(plain["own"])
+    ]
     passages = TypeAdapter(tuple[Passage, ...]).validate_python(plain["passages"])
     return KeptAnswers(
         answers=TypeAdapter(tuple[Answer, ...]).validate_python(plain["answers"]),

@@ -17,24 +17,24 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from steelyard.errors import DataError, ServiceError
-from steelyard.index.bm25 import Bm25, Entry
-from steelyard.index.fusion import CANDIDATES, fuse
+from steelyard.errors import ServiceError
+from steelyard.index.bm25 import Entry
+from steelyard.index.hybrid import HybridIndex
 from steelyard.index.protocol import (
     OPEN,
     Pointer,
     StoreDescription,
     check_dimensions,
+    check_not_published,
     check_read_back,
     check_sealed,
-    check_search,
     check_unique,
     checked_vectors,
     content_digest,
     missing_passages,
     row_digest,
 )
-from steelyard.records import Hit, Passage
+from steelyard.records import Passage
 
 _POINTER_FILE = "pointer.json"
 _IDS_A_FILTER = 500  # ids named in one filter: long filters take longer to parse than the scans they save
@@ -61,14 +61,13 @@ def read_sealed(folder: Path, collection: str) -> dict[int, str]:
     return {int(snapshot): str(found[snapshot]) for snapshot in sorted(found, key=int)}
 
 
-class LanceIndex:
+class LanceIndex(HybridIndex):
     """An `Index` in a LanceDB table; the table is made when it is not there."""
 
     def __init__(self, folder: Path, *, collection: str, dimensions: int) -> None:
         self._folder = folder
         self._name = collection
         self._dimensions = dimensions
-        self._keywords: tuple[tuple[int, str], Bm25] | None = None
 
     @property
     def collection(self) -> str:
@@ -199,11 +198,7 @@ class LanceIndex:
 
     def unseal(self, snapshot: int) -> None:
         """Take the record back."""
-        if self.published() == snapshot:
-            raise DataError(
-                f"snapshot {snapshot} of collection {self._name} is published and cannot be unsealed",
-                remedy="publish another snapshot first",
-            )
+        check_not_published(snapshot, self.published(), collection=self._name)
         self._change_sealed(lambda sealed: sealed.pop(snapshot, None))
 
     def _change_sealed(self, change: Callable[[dict[int, str]], object]) -> None:
@@ -217,60 +212,15 @@ class LanceIndex:
         with self._errors("read"):
             return read_sealed(self._folder, self._name)
 
-    def search(
-        self,
-        text: str,
-        vector: Any,
-        *,
-        snapshot: int,
-        top_k: int,
-        alpha: float,
-        document_ids: Collection[str] | None = None,
-    ) -> list[Hit]:
-        """Return the best passages of a sealed snapshot for one query."""
-        vectors = None if vector is None else [vector]
-        return self.search_many(
-            [text], vectors, snapshot=snapshot, top_k=top_k, alpha=alpha, document_ids=document_ids
-        )[0]
+    def _entries(self, snapshot: int) -> Iterable[Entry]:
+        for row in self._scan(_valid_in(snapshot), ["id", "document_id", "text"]):
+            yield Entry(row["id"], row["document_id"], row["text"])
 
-    def search_many(
-        self,
-        texts: Sequence[str],
-        vectors: Any,
-        *,
-        snapshot: int,
-        top_k: int,
-        alpha: float,
-        document_ids: Collection[str] | None = None,
-    ) -> list[list[Hit]]:
-        """Return for every query its best passages of a sealed snapshot."""
-        check_search(top_k=top_k, alpha=alpha)
-        sealed = self.sealed()
-        check_sealed(snapshot, sealed, collection=self._name)
-        limit = max(top_k, CANDIDATES)
-        keyword: list[dict[str, float]] = [{} for _ in texts]
-        by_vector: list[dict[str, float]] = [{} for _ in texts]
-        if alpha < 1:
-            bm25 = self._keyword_index(snapshot, sealed[snapshot])
-            keyword = bm25.search(texts, limit=limit, document_ids=document_ids)
-        if alpha > 0:
-            queries = checked_vectors(vectors, count=len(texts), dimensions=self._dimensions, collection=self._name)
-            by_vector = self._nearest(queries, _valid_in(snapshot, document_ids), limit)
-        ranked = [fuse(k, v, alpha=alpha, top_k=top_k) for k, v in zip(keyword, by_vector, strict=True)]
-        ids = sorted({id_ for ranking in ranked for id_, _ in ranking})
-        passages = dict(zip(ids, self.get(ids), strict=True))
-        return [[Hit(passages[id_], score) for id_, score in ranking] for ranking in ranked]
-
-    def _keyword_index(self, snapshot: int, digest: str) -> Bm25:
-        """Return the keyword index of a sealed snapshot, built at its first search."""
-        if self._keywords is None or self._keywords[0] != (snapshot, digest):
-            rows = self._scan(_valid_in(snapshot), ["id", "document_id", "text"])
-            bm25 = Bm25(Entry(row["id"], row["document_id"], row["text"]) for row in rows)
-            self._keywords = ((snapshot, digest), bm25)
-        return self._keywords[1]
-
-    def _nearest(self, queries: Any, where: str, limit: int) -> list[dict[str, float]]:
+    def _nearest(
+        self, queries: Any, *, snapshot: int, document_ids: Collection[str] | None, limit: int
+    ) -> list[dict[str, float]]:
         """Return for every query the cosine similarities of its nearest passages, by an exact scan."""
+        where = _valid_in(snapshot, document_ids)
         found: list[dict[str, float]] = [{} for _ in queries]
         with self._errors("searched"):
             for first in range(0, len(queries), _QUERIES_A_CALL):
@@ -289,11 +239,6 @@ class LanceIndex:
         check_sealed(snapshot, self.sealed(), collection=self._name)
         with self._errors("published"):
             _write_json(self._folder / _POINTER_FILE, {"collection": self._name, "snapshot": snapshot})
-
-    def published(self) -> int | None:
-        """Return the published snapshot when it is one of this collection."""
-        pointer = self.pointer()
-        return pointer.snapshot if pointer is not None and pointer.collection == self._name else None
 
     def pointer(self) -> Pointer | None:
         """Return what is published in this store."""

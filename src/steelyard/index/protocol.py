@@ -49,7 +49,7 @@ class StoreDescription:
 
 
 class Index(Protocol):
-    """One collection of a store.
+    """One collection of a store; stores inherit `search` and `published`.
 
     Raises `ServiceError` when the store fails and `DataError` when it is asked for what it does not hold. A search
     sees a passage when from_snapshot <= snapshot < to_snapshot, so work on a later snapshot does not disturb it.
@@ -116,6 +116,10 @@ class Index(Protocol):
         document_ids: Collection[str] | None = None,
     ) -> list[Hit]:
         """Return the best passages of a sealed snapshot for one query: `search_many` for one."""
+        vectors = None if vector is None else [vector]
+        return self.search_many(
+            [text], vectors, snapshot=snapshot, top_k=top_k, alpha=alpha, document_ids=document_ids
+        )[0]
 
     def search_many(
         self,
@@ -139,6 +143,8 @@ class Index(Protocol):
 
     def published(self) -> int | None:
         """Return the published snapshot when the store's pointer names this collection, else None."""
+        pointer = self.pointer()
+        return pointer.snapshot if pointer is not None and pointer.collection == self.collection else None
 
     def pointer(self) -> Pointer | None:
         """Return what is published in this store, whichever collection it is in."""
@@ -219,6 +225,15 @@ def check_sealed(snapshot: int, sealed: Collection[int], *, collection: str) -> 
         raise DataError(
             f"snapshot {snapshot} is not complete in collection {collection} (complete: {complete})",
             remedy="run the index stage for it, or name a complete snapshot",
+        )
+
+
+def check_not_published(snapshot: int, published: int | None, *, collection: str) -> None:
+    """Refuse to take the seal off what readers are told to read."""
+    if published == snapshot:
+        raise DataError(
+            f"snapshot {snapshot} of collection {collection} is published and cannot be unsealed",
+            remedy="publish another snapshot first",
         )
 
 

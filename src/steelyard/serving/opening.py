@@ -25,7 +25,8 @@ from steelyard.records import Completion, Hit, Prompt
 
 if TYPE_CHECKING:
     from steelyard.index.embed import Embedder
-    from steelyard.index.protocol import Index
+    from steelyard.index.protocol import Index, Pointer
+    from steelyard.index.weaviate_connection import Connection
 
 _QUESTIONS_PER_BATCH = 16  # bounds the memory of one call, however many questions it brings
 
@@ -86,8 +87,9 @@ def _search(
     if bundle.index is None or bundle.embedder is None or bundle.retrieval is None:
         return None
     reference, retrieval = bundle.index, bundle.retrieval
-    embedder = open_embedder(bundle.embedder, cache, progress)
-    index = open_index(reference, {**reference.settings, **(index_settings or {})}, embedder.dimensions)
+    embedder = open_embedder(bundle.embedder, cache=cache, progress=progress)
+    settings = {**reference.settings, **(index_settings or {})}
+    index = open_index(reference.store, settings, collection=reference.collection, dimensions=embedder.dimensions)
 
     def search(questions: Sequence[str]) -> Retrieval:
         snapshot = _served_snapshot(index, reference)
@@ -116,8 +118,12 @@ def _served_snapshot(index: Index, reference: IndexReference) -> int:
     return pointer.snapshot if pointer.collection == index.collection else reference.evaluated_snapshot
 
 
-def open_embedder(pinned: PinnedModel, cache: Path, progress: Progress) -> Embedder:
-    """Return the embedder that a bundle names; raises `ConfigError` when the name stands for another model."""
+def open_embedder(pinned: PinnedModel, *, cache: Path, progress: Progress) -> Embedder:
+    """Return an embedder; its model is fetched now and loaded with the first text.
+
+    Raises `ConfigError` when its name stands for another model than the one pinned, `ServiceError` when it cannot be
+    fetched.
+    """
     from steelyard.index.embed import EmbeddingDtype, HashEmbedder, SentenceTransformerEmbedder
 
     if pinned.source.startswith("hash:"):
@@ -156,22 +162,64 @@ def _same_adapter(bundle: Bundle, folder: Path | None) -> Path:
     return folder
 
 
-def open_index(reference: IndexReference, settings: Mapping[str, Any], dimensions: int) -> Index:
-    """Return the collection that a bundle names, at the place that `settings` name."""
-    if reference.store == "lancedb":
+def open_index(store: str, settings: Mapping[str, Any], *, collection: str, dimensions: int) -> Index:
+    """Return a collection of a store.
+
+    `settings` are `path` for lancedb; for weaviate the fields of its `Place`, and `api_key_env`, the name of the
+    variable that holds the key. Raises `ConfigError` for a store or settings that are not known and a missing key,
+    `ServiceError` when a server cannot be reached.
+    """
+    if store == "lancedb":
         from steelyard.index.lance import LanceIndex
 
-        return LanceIndex(Path(settings["path"]), collection=reference.collection, dimensions=dimensions)
-    if reference.store == "weaviate":
-        from steelyard.index.weaviate_store import WeaviateIndex, connect
+        return LanceIndex(Path(settings["path"]), collection=collection, dimensions=dimensions)
+    if store == "weaviate":
+        from steelyard.index.weaviate_store import WeaviateIndex
 
-        address = {name: value for name, value in settings.items() if name != "api_key_env"}
-        client = connect(**address, api_key=_key(settings.get("api_key_env"), reference.store))
-        return WeaviateIndex(client, collection=reference.collection, dimensions=dimensions)
+        connection = _connection(settings)
+        namespace = settings["namespace"]
+        return WeaviateIndex(connection, namespace=namespace, collection=collection, dimensions=dimensions)
     raise ConfigError(
-        f"index store {reference.store!r} of collection {reference.collection} is not known here",
+        f"index store {store!r} of collection {collection} is not known here",
         remedy="install the version of Steelyard that the model's requirements.txt names",
     )
+
+
+def stored_snapshots(
+    store: str, settings: Mapping[str, Any], *, collection: str
+) -> tuple[dict[int, str], Pointer | None]:
+    """Return a collection's sealed snapshots with their digests, and what its store has published.
+
+    Loads no model and makes nothing; `settings` and what is raised as in `open_index`.
+    """
+    if store == "lancedb":
+        from steelyard.index.lance import read_pointer, read_sealed
+
+        folder = Path(settings["path"])
+        return read_sealed(folder, collection), read_pointer(folder)
+    from steelyard.index.weaviate_state import State
+
+    if settings.get("mode") == "embedded" and not Path(settings["folder"]).is_dir():
+        return {}, None
+    connection = _connection(settings)
+    try:
+        state = State(connection, settings["namespace"])
+        return state.sealed(collection), state.pointer()
+    finally:
+        connection.close()
+
+
+def _connection(settings: Mapping[str, Any]) -> Connection:
+    from steelyard.index.weaviate_connection import Place, connect
+
+    try:
+        place = Place(**{name: value for name, value in settings.items() if name != "api_key_env"})
+    except TypeError as error:
+        raise ConfigError(
+            f"the settings of the index in Weaviate do not fit: {error}",
+            remedy="name the fields of index.store, and namespace; promoting again writes them anew",
+        ) from error
+    return connect(place, api_key=_key(settings.get("api_key_env"), "weaviate"))
 
 
 def _key(variable: str | None, store: str) -> str | None:
@@ -181,6 +229,6 @@ def _key(variable: str | None, store: str) -> str | None:
     if not key:
         raise ConfigError(
             f"environment variable {variable}, which holds the key of {store}, is not set",
-            remedy=f"set {variable} where the model is served",
+            remedy=f"export {variable}=…, also where the model is served",
         )
     return key
