@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from steelyard import __version__
-from steelyard.cli import ask, doctor, history, init, plan, review, rollback, run
+from steelyard.cli import ask, doctor, history, init, pairs, plan, review, rollback, run
 from steelyard.cli.interruption import EXIT_CODE, tell_interruption
 from steelyard.cli.streams import error_record, print_json, silence_exit, tell_error
 from steelyard.errors import ConfigError, ServiceError, SteelyardError
@@ -52,6 +52,7 @@ app.command("doctor", short_help="Look for what is missing here.", epilog=doctor
 app.add_typer(review.app, name="review", short_help="See what waits for approval, and answer it.")
 app.command("rollback", short_help="Go back to the champion before.", epilog=rollback.EXAMPLES)(rollback.rollback)
 app.command("history", short_help="Show who promoted what, and check it.", epilog=history.EXAMPLES)(history.history)
+app.add_typer(pairs.app, name="pairs", short_help="Make training pairs and test cases.")
 app.command("init", short_help="Make a project of your own.", epilog=init.EXAMPLES)(init.init)
 
 
