@@ -6,8 +6,9 @@ table 2), with English stemming and stop words, which the product has not.
 
 `--data` is SciFact in BEIR's form: corpus.jsonl (or .jsonl.gz), queries.jsonl, qrels/test.tsv. Each abstract is one
 passage, "title, line break, text". The reported claims choose nothing: `--tune` compares settings on known-item
-queries made from the corpus alone, 1,000 sentences taken out of their abstracts, each asked for the abstract that it
-was taken from (the inverse cloze task, Lee et al. 2019, section 3.1), and the titles of the same abstracts likewise. Vectors are kept in the user's cache folder.
+queries made from the corpus alone. 1,000 sentences are taken out of their abstracts, each asked for the abstract that
+it was taken from (the inverse cloze task, Lee et al. 2019, section 3.1), and the titles of the same abstracts
+likewise. Vectors are kept in the user's cache folder.
 
     python bench/scifact.py --data FOLDER [--tune] [--stores lancedb,weaviate] [--weaviate-port 8080 50051] [--json]
 
@@ -228,7 +229,7 @@ class Vectors:
         folder = resolve(source, sha256=_SHA256, cache=default_cache(), progress=Silent())
         name = identity(source, _SHA256)
         embedder = SentenceTransformerEmbedder(folder, identity=name, dtype=self._dtype, device=self._device)
-        vectors = np.zeros((len(texts), embedder.dimensions), dtype=np.float32)
+        vectors: Any = np.zeros((len(texts), embedder.dimensions), dtype=np.float32)
         order = sorted(range(len(texts)), key=lambda i: (len(texts[i]), i))
         for done, some in enumerate(_batches(order, _BATCH)):
             vectors[some] = embedder.embed([texts[i] for i in some])
