@@ -34,11 +34,16 @@ TOOL_READY := $(VENV)/.ready-tool
 RUN_READY := $(VENV)/.ready-run
 TEST_READY := $(VENV)/.ready-test
 
-.PHONY: help quickstart install install-test test lint lock schema clean
+# The tests of the Weaviate store need a server: WEAVIATE_URL's, one on PATH, or one that Go builds.
+WEAVIATE_VERSION := v1.39.0
+GO_BIN = $(shell go env GOPATH 2>/dev/null)/bin
+
+.PHONY: help quickstart install install-test test test-weaviate weaviate-server lint lock schema clean
 
 help:
 	@echo "make quickstart  set up .venv, fetch the two small models, run the sample project"
 	@echo "make test        set up .venv with the test tools, run the whole test suite"
+	@echo "make test-weaviate  only the Weaviate store's tests, against a live server"
 	@echo "make lint        formatting, lint, types and import contracts"
 	@echo "make install     only set up .venv (install-test: with the test tools)"
 	@echo "make lock        write $(LOCK) again (UPGRADE=--upgrade for newer versions)"
@@ -54,6 +59,20 @@ install-test: $(TEST_READY)
 
 test: $(TEST_READY)
 	$(VENV)/bin/python -m pytest $(PYTEST_ARGS)
+
+test-weaviate: $(TEST_READY) weaviate-server
+	$(VENV)/bin/python -m pytest tests/integration/test_index_contract.py tests/integration/test_weaviate_*.py
+
+# Built once, in under five minutes, and kept in Go's own bin folder; without Go the tests are skipped and say so.
+weaviate-server:
+	@if [ -n "$$WEAVIATE_URL" ]; then echo "Weaviate: WEAVIATE_URL is $$WEAVIATE_URL"; \
+	elif command -v weaviate-server >/dev/null 2>&1; then echo "Weaviate: `command -v weaviate-server`"; \
+	elif [ -x "$(GO_BIN)/weaviate-server" ]; then echo "Weaviate: $(GO_BIN)/weaviate-server"; \
+	elif command -v go >/dev/null 2>&1; then \
+		echo "Weaviate: building $(WEAVIATE_VERSION) with Go (minutes, once)"; \
+		CGO_ENABLED=0 GOBIN="$(GO_BIN)" go install \
+			github.com/weaviate/weaviate/cmd/weaviate-server@$(WEAVIATE_VERSION); \
+	else echo "Weaviate: no server and no Go to build one; its tests are skipped"; fi
 
 lint: $(TEST_READY)
 	$(VENV)/bin/ruff check .

@@ -6,20 +6,24 @@ what to look at (see `steelyard.cli.doctor`).
 
 from __future__ import annotations
 
+import dataclasses
 import http.client
 import importlib.metadata
 import os
 import platform
 import shutil
-import socket
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 from urllib.parse import urlsplit
 
 from steelyard.errors import SteelyardError
+
+if TYPE_CHECKING:
+    from steelyard.index.weaviate_connection import Place
+    from steelyard.index.weaviate_state import ServerDescription
 
 Status = Literal["ok", "warning", "failed"]
 
@@ -167,20 +171,60 @@ def check_lancedb(folder: Path) -> Check:
     )
 
 
-def check_weaviate(*, host: str, http_port: int, grpc_host: str, grpc_port: int, is_secure: bool) -> Check:
-    """Check that a Weaviate server is ready on HTTP and listens on gRPC."""
-    scheme = "https" if is_secure else "http"
-    remedy = "start Weaviate, or correct index.store; `index: {store: {type: lancedb}}` needs no server"
-    ready = _check_address(
-        "store", f"{scheme}://{host}:{http_port}/v1/.well-known/ready", f"Weaviate at {host}", remedy
-    )
-    if ready.status != "ok":
-        return ready
+def check_weaviate(place: Place, *, api_key: str | None) -> Check:
+    """Check that a Weaviate server can be used, and tell what it holds for this project; nothing is made or changed.
+
+    A server that a run starts itself is not started for this.
+    """
+    from steelyard.index.weaviate_server import program_here, running_server
+
+    if place.mode != "embedded":
+        return _describe_weaviate(place, api_key)
+    folder = Path(place.folder or "")
+    server = running_server(folder)
+    if server is not None:
+        local = dataclasses.replace(place, mode="local", http_port=server.http_port, grpc_port=server.grpc_port)
+        return _describe_weaviate(local, server.api_key)
+    program = program_here(None if place.program is None else Path(place.program), version=place.version)
+    start = f"Weaviate {place.version} is fetched and" if program is None else f"{program} is"
+    return Check("store", "ok", f"{start} started by the next run, with its data in {folder}")
+
+
+def _describe_weaviate(place: Place, api_key: str | None) -> Check:
+    from steelyard.index.weaviate_connection import connect
+    from steelyard.index.weaviate_state import State
+
     try:
-        socket.create_connection((grpc_host, grpc_port), timeout=_TIMEOUT_SECONDS).close()
-    except OSError as error:
-        return Check("store", "failed", f"Weaviate's gRPC at {grpc_host}:{grpc_port}: {_why(error)}", remedy)
-    return ready
+        connection = connect(place, api_key=api_key)
+        try:
+            told = State(connection, place.namespace).describe()
+        finally:
+            connection.close()
+    except SteelyardError as error:
+        way_out = "`index: {store: {type: lancedb}}` needs no server"
+        return Check("store", "failed", str(error.args[0]), f"{error.remedy}; {way_out}" if error.remedy else way_out)
+    return Check("store", "ok", f"Weaviate {told.version} at {connection.endpoints.http_url}: {_in_words(told, place)}")
+
+
+def _in_words(told: ServerDescription, place: Place) -> str:
+    """Return nodes, memory, counts, alias and published snapshot as one line."""
+    from steelyard.index.weaviate_server import memory_bytes
+
+    is_here = place.host in {"127.0.0.1", "localhost"}
+    memory = memory_bytes(place.http_port) if is_here and place.mode != "cloud" else None
+    counts = ", ".join(f"{name} {count} objects" for name, count in told.objects.items()) or "no passages yet"
+    alias, target = told.alias
+    published = told.published
+    parts = [
+        "nodes " + ", ".join(told.nodes),
+        "memory " + ("not told by the server" if memory is None else f"{memory / 1e6:,.0f} MB"),
+        counts,
+        f"alias {alias} -> {target or 'nothing yet'}",
+    ]
+    parts.append(
+        "published " + (f"snapshot {published.snapshot} of {published.collection}" if published else "nothing")
+    )
+    return "; ".join(parts)
 
 
 def check_model(name: str, source: str, *, sha256: str | None, cache: Path) -> Check:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from weaviate_fixtures import OpenIndex
 
+from steelyard.doctor import check_weaviate
 from steelyard.errors import ConfigError, ServiceError
 from steelyard.index import weaviate_store
 from steelyard.index.weaviate_state import State, object_id
@@ -195,6 +199,19 @@ def test_weaviate_state_is_described_without_making_anything(open_weaviate):
     assert (told.published, told.sealed) == (("Passages_a", 1), {"Passages_a": (1,)})
     assert told.version.startswith("1.")
     assert "healthy" in told.nodes[0]
+
+
+def test_weaviate_doctor_tells_version_memory_counts_alias_and_snapshot(index, weaviate_place):
+    """One line holds what an operator asks for first."""
+    fill(index, "a", "b")
+    place = replace(weaviate_place, namespace=index._state.physical("")[:-1])
+
+    check = check_weaviate(place, api_key=os.environ.get("WEAVIATE_API_KEY"))
+
+    assert check.status == "ok"
+    name = index._state.physical("Passages_a")
+    for part in ("Weaviate 1.", "healthy", "memory ", f"{name} 2 objects", f"-> {name}", "snapshot 1 of Passages_a"):
+        assert part in check.message
 
 
 def test_weaviate_object_ids_of_parts_that_read_the_same_differ():

@@ -12,6 +12,7 @@ import pytest
 from steelyard import doctor
 from steelyard.doctor import Check
 from steelyard.errors import ConfigError
+from steelyard.index.weaviate_connection import Place
 
 
 @pytest.fixture
@@ -150,34 +151,43 @@ def test_prefect_api_that_does_not_answer_fails(free_port, server):
 
 def test_weaviate_that_is_not_there_fails_with_a_way_out(free_port):
     """No server: say where it was looked for, and which store needs none."""
-    check = doctor.check_weaviate(
-        host="127.0.0.1", http_port=free_port, grpc_host="127.0.0.1", grpc_port=free_port, is_secure=False
-    )
+    check = doctor.check_weaviate(Place("local", "Mine", http_port=free_port), api_key=None)
     assert check.status == "failed"
-    assert "127.0.0.1" in check.message
+    assert f"127.0.0.1:{free_port}" in check.message
     assert "lancedb" in (check.remedy or "")
 
 
-def test_weaviate_needs_its_second_port_too(free_port):
-    """HTTP that is ready does not make up for gRPC that is not there."""
-    with _ReadyWeaviate() as http_port:
-        common = {"host": "127.0.0.1", "http_port": http_port, "grpc_host": "127.0.0.1", "is_secure": False}
-        assert doctor.check_weaviate(**common, grpc_port=http_port).status == "ok"
-        check = doctor.check_weaviate(**common, grpc_port=free_port)
-    assert (check.status, "gRPC" in check.message) == ("failed", True)
+def test_weaviate_that_is_too_old_fails_with_the_version_that_is_needed():
+    """A server without aliases would fail in the middle of a run."""
+    with _OldWeaviate() as port:
+        check = doctor.check_weaviate(Place("local", "Mine", http_port=port), api_key=None)
+    assert check.status == "failed"
+    assert "is version 1.30.5, and 1.32 or later is needed" in check.message
 
 
-class _ReadyWeaviate:
-    """A server that says it is ready."""
+def test_weaviate_that_a_run_starts_is_not_started_for_looking(tmp_path):
+    """Embedded: the program and the data folder are named, nothing runs and nothing is made."""
+    program = tmp_path / "weaviate-server"
+    program.write_text("#!/bin/sh")
+    program.chmod(0o755)
+    place = Place("embedded", "Mine", version="1.39.0", folder=str(tmp_path / "data"), program=str(program))
+    check = doctor.check_weaviate(place, api_key=None)
+    assert (check.status, (tmp_path / "data").exists()) == ("ok", False)
+    assert check.message == f"{program} is started by the next run, with its data in {tmp_path / 'data'}"
+
+
+class _OldWeaviate:
+    """A server of a version that lacks what is used."""
 
     def __enter__(self) -> int:
         class Handler(BaseHTTPRequestHandler):
-            """Answers the readiness address."""
+            """Answers every address alike."""
 
             def do_GET(self) -> None:
                 """Answer one request."""
-                self.send_response(200 if self.path == "/v1/.well-known/ready" else 404)
+                self.send_response(200)
                 self.end_headers()
+                self.wfile.write(b'{"version": "1.30.5"}')
 
             def log_message(self, *args: object) -> None:
                 """Keep quiet."""

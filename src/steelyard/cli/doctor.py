@@ -18,7 +18,6 @@ from steelyard.cli.session import Session, open_session
 
 if TYPE_CHECKING:
     from flows.build import Job
-    from steelyard.config.models import Project
     from steelyard.doctor import Check
 
 EXAMPLES = """\b
@@ -96,26 +95,20 @@ def _project(job: Job) -> Iterator[tuple[str, _Look]]:
     for name, model in (("generator", generator), ("embedder", embedder)):
         source = job.anchored(model.source)
         yield name, partial(look.check_model, name, source, sha256=model.sha256, cache=job.cache)
-    yield "store", _store(job.project, job.workspace.index)
+    yield "store", _store(job)
     yield "mlflow", partial(look.check_tracking, tracking(job).uri)
 
 
-def _store(project: Project, folder: Path) -> _Look:
+def _store(job: Job) -> _Look:
+    from flows.parts import store_settings
     from steelyard import doctor as look
-    from steelyard.config.models import WeaviateStore
+    from steelyard.index.weaviate_connection import Place
 
-    store = project.index.store
-    if not isinstance(store, WeaviateStore):
-        return partial(look.check_lancedb, folder)
-    is_cloud = store.mode == "cloud"
-    return partial(
-        look.check_weaviate,
-        host=store.host,
-        http_port=443 if is_cloud else store.http_port,
-        grpc_host=f"grpc-{store.host}" if is_cloud else store.grpc_host or store.host,
-        grpc_port=443 if is_cloud else store.grpc_port,
-        is_secure=is_cloud or store.is_secure,
-    )
+    settings = store_settings(job)
+    if job.project.index.store.type == "lancedb":
+        return partial(look.check_lancedb, Path(settings["path"]))
+    key = settings.pop("api_key_env", None)
+    return partial(look.check_weaviate, Place(**settings), api_key=None if key is None else os.environ.get(key))
 
 
 def _record(checks: list[Check], status: str, versions: dict[str, str], project: str | None) -> dict[str, Any]:

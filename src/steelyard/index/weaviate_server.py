@@ -96,7 +96,7 @@ def hold_server(folder: Path, *, program: Path | None, version: str) -> HeldServ
     """Return the server whose data lie in `folder`, started unless it runs; `release` it after use.
 
     `program` is an executable, a folder that holds one or gets it, or None for the usual places (see
-    `find_program`). Raises `ConfigError` for a program that cannot be run, `ServiceError` when it cannot be fetched
+    `program_here`). Raises `ConfigError` for a program that cannot be run, `ServiceError` when it cannot be fetched
     or does not come up.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -126,23 +126,39 @@ def running_server(folder: Path) -> RunningServer | None:
 
 
 def find_program(program: Path | None, *, version: str) -> Path:
-    """Return the executable to start, fetching it where nothing is there.
+    """Return the executable to start, fetching it where `program_here` finds none."""
+    found = program_here(program, version=version)
+    if found is not None:
+        return found
+    folder = program or _clients_folder()
+    _download(folder, version)
+    return _executable(_download_in(folder, version))
+
+
+def program_here(program: Path | None, *, version: str) -> Path | None:
+    """Return the executable that is on this machine, None when it would have to be fetched.
 
     A file is taken as it is. In a folder, `weaviate-server` is looked for, then the file that weaviate-client keeps
-    its download in; without a folder, `weaviate-server` on PATH, then the client's own folder.
+    its download in; without a folder, `weaviate-server` on PATH, then the client's own folder. Raises `ConfigError`
+    for a file that cannot be executed.
     """
     if program is not None and not program.is_dir() and program.exists():
         return _executable(program)
     if program is None and (on_path := shutil.which(_PROGRAM)):
         return Path(on_path)
-    folder = program or Path.home() / ".cache" / "weaviate-embedded"
+    folder = program or _clients_folder()
+    candidates = (folder / _PROGRAM, _download_in(folder, version))
+    return next((_executable(candidate) for candidate in candidates if candidate.exists()), None)
+
+
+def _clients_folder() -> Path:
+    return Path.home() / ".cache" / "weaviate-embedded"
+
+
+def _download_in(folder: Path, version: str) -> Path:
+    """Return the file that weaviate-client unpacks a release to."""
     tag = f"v{version}"
-    kept = folder / f"weaviate-{tag}-{hashlib.sha256(tag.encode()).hexdigest()}"
-    for candidate in (folder / _PROGRAM, kept):
-        if candidate.exists():
-            return _executable(candidate)
-    _download(folder, version)
-    return _executable(kept)
+    return folder / f"weaviate-{tag}-{hashlib.sha256(tag.encode()).hexdigest()}"
 
 
 def _executable(program: Path) -> Path:
@@ -343,6 +359,19 @@ def _end(server: RunningServer) -> None:
         process.wait(_STOP_SECONDS)
     except psutil.NoSuchProcess:
         return
+
+
+def memory_bytes(http_port: int) -> int | None:
+    """Return the memory of the Weaviate server of this machine that listens on a port; None when none can be seen."""
+    import psutil
+
+    try:
+        owners = {one.pid for one in psutil.net_connections("tcp") if one.laddr and one.laddr.port == http_port}
+        processes = [psutil.Process(number) for number in owners if number is not None]
+        sizes = [int(one.memory_info().rss) for one in processes if "weaviate" in one.name()]
+    except psutil.Error:
+        return None  # another user's, or gone meanwhile
+    return max(sizes, default=None)
 
 
 def _record(folder: Path) -> Path:
