@@ -18,7 +18,7 @@ from steelyard.prompts import CODE_VERSION as PROMPT_VERSION
 from steelyard.records import Adapter, TrainingExample
 from steelyard.training_set import CODE_VERSION as EXAMPLES_VERSION
 from steelyard.training_set import training_examples
-from steelyard.tune.recipe import examples_digest, training_fingerprint
+from steelyard.tune.recipe import examples_digest, settings_with_effect, training_fingerprint
 from steelyard.tune.tracking import TrackedDataset
 
 
@@ -87,6 +87,7 @@ def recorded_adapter(job: Job, question: Question) -> Adapter | None:
 
 
 def _train(job: Job, parts: Parts, question: Question) -> tuple[Adapter, int]:
+    from steelyard.tune.card import model_card
     from steelyard.tune.folder import adapter_folder, checkpoints_folder, finished, newest_checkpoint
     from steelyard.tune.tracking import track_training
     from steelyard.tune.train import train
@@ -99,6 +100,7 @@ def _train(job: Job, parts: Parts, question: Question) -> tuple[Adapter, int]:
     is_finished = finished(output, fingerprint) is not None
     checkpoint = newest_checkpoint(checkpoints_folder(output, fingerprint))
     base = fetch_base(job)
+    datasets = _datasets(job, question, examples)
     tracked = track_training(
         lambda on_metrics: train(
             examples,
@@ -115,8 +117,16 @@ def _train(job: Job, parts: Parts, question: Question) -> tuple[Adapter, int]:
         run_name=f"{job.project.name} tune {fingerprint[:8]}",
         recipe=recipe,
         base_identity=job.base_identity,
-        datasets=_datasets(job, question, examples),
+        datasets=datasets,
         adapter_folder=adapter_folder(output),
+        card=lambda adapter: model_card(
+            adapter,
+            name=f"{job.project.name} {fingerprint[:8]}",
+            base=job.base_source.spec,
+            base_license=job.project.models.generator.license,
+            recipe={"recipe": job.project.tune.recipe, **settings_with_effect(recipe)},
+            data={item.name: f"{item.rows:,} of {item.source}, digest {item.digest}" for item in datasets},
+        ),
         tags={"project": job.project.name, "stage": "tune"},
     )
     earlier = tracked.adapter.steps if is_finished else len(checkpoint.steps) if checkpoint else 0

@@ -80,6 +80,7 @@ def _track(
         base_identity="base",
         datasets=DATASETS,
         adapter_folder=folder,
+        card=lambda adapter: f"card of {adapter.digest}",
         tags={"steelyard_stage": "tune"},
     )
 
@@ -103,7 +104,7 @@ def test_track_training_finished_run_holds_everything(tracking, adapter_folder):
     (used,) = run.inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.digest) == ("lifecycle pairs", "d" * 32)
     files = {item.path for folder in ("adapter", "environment") for item in client.list_artifacts(run_id, folder)}
-    assert files == {"adapter/adapter_model.safetensors", "environment/requirements.txt"}
+    assert files == {"adapter/README.md", "adapter/adapter_model.safetensors", "environment/requirements.txt"}
 
 
 def test_track_training_run_left_running_goes_on_with_each_step_once(tracking, adapter_folder):

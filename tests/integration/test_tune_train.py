@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import json
+import subprocess
+import sys
 from array import array
 from pathlib import Path
 
@@ -145,6 +148,25 @@ def test_train_adapter_loads_with_peft_and_learns(base, tmp_path):
         before = model(input_ids=prompt, labels=prompt).logits
         after = PeftModel.from_pretrained(model, str(adapter_folder(tmp_path)))(input_ids=prompt).logits
     assert not torch.equal(before, after)
+    elsewhere = _logits_without_steelyard(base, adapter_folder(tmp_path), prompt[0].tolist())
+    assert torch.allclose(after[0, -1], torch.tensor(elsewhere), atol=1e-5)
+
+
+def _logits_without_steelyard(base, adapter, tokens):
+    """Return the last logits from a process of its own that knows transformers and PEFT only."""
+    code = (
+        "import json, sys, torch\n"
+        "from peft import PeftModel\n"
+        "from transformers import AutoModelForCausalLM\n"
+        "base, adapter, tokens = sys.argv[1], sys.argv[2], json.loads(sys.argv[3])\n"
+        "model = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(base), adapter)\n"
+        "with torch.no_grad():\n"
+        "    logits = model(input_ids=torch.tensor([tokens])).logits[0, -1]\n"
+        "assert 'steelyard' not in sys.modules\n"
+        "print(json.dumps(logits.tolist()))"
+    )
+    words = [sys.executable, "-c", code, str(base), str(adapter), json.dumps(tokens)]
+    return json.loads(subprocess.run(words, capture_output=True, text=True, check=True).stdout)
 
 
 def test_train_loss_equals_the_models_own(base, tmp_path):

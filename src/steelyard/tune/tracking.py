@@ -58,12 +58,14 @@ def track_training(
     base_identity: str,
     datasets: Sequence[TrackedDataset],
     adapter_folder: Path,
+    card: Callable[[Adapter], str],
     tags: Mapping[str, str],
 ) -> TrackedTraining:
     """Do `work`, a training that tells of its steps, inside the MLflow run of its fingerprint.
 
     A run that a killed process left goes on; steps are written once. When training fails, so does the run, and the
-    next attempt continues it. A run that holds this adapter already stays as it is.
+    next attempt continues it. A run that holds this adapter already stays as it is. `card` writes the model card that
+    lies beside the adapter.
 
     Raises `ServiceError` when MLflow fails, and whatever `work` raises.
     """
@@ -83,6 +85,7 @@ def track_training(
     if run.info.status == "FINISHED" and run.data.tags.get(DIGEST_TAG) == adapter.digest:
         return TrackedTraining(adapter, run_id)
     with service_errors(tracking.uri):
+        client.log_text(run_id, card(adapter), "adapter/README.md")
         _complete(client, run_id, adapter, adapter_folder)
     return TrackedTraining(adapter, run_id)
 
