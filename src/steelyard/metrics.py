@@ -5,7 +5,8 @@ Belongs here: words about metrics, shared by reports and traces. Not here: compu
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from steelyard.words import Unit
 
@@ -54,6 +55,7 @@ _METRICS = (
     Metric("retrieval_recall", "Right document found", "gold documents among those retrieved"),
     _yes_no("passage_recall", "Right passage found", "questions whose answer stands in a retrieved passage"),
     Metric("mrr", "Rank of the right passage", "mean reciprocal rank of the first gold passage"),
+    Metric("fresh_before_update", "Right before an update", "changed facts that were right already"),
     Metric("fresh_after_update", "Right after an update", "changed facts that are right at once"),
     _cost("prompt_tokens", "Prompt", "tokens read for one question", "tokens"),
     _cost("completion_tokens", "Answer", "tokens written for one question", "tokens"),
@@ -68,6 +70,7 @@ _METRICS = (
     _cost("break_even_queries_per_day", "Break-even", "questions a day from which it is cheaper than RAG", "count"),
 )  # fmt: skip
 _FIELD = "field_accuracy."
+_OF_KIND = re.compile(r"(\w+) of (\w+) cases")  # how a rule names a metric over one kind of case
 _BY_NAME = {metric.name: metric for metric in _METRICS}
 
 
@@ -75,6 +78,9 @@ def metric(name: str) -> Metric:
     """Return what is known of a metric; the unit of one that is not listed is told by its name's ending."""
     if name in _BY_NAME:
         return _BY_NAME[name]
+    if parts := _OF_KIND.fullmatch(name):
+        known = metric(parts[1])
+        return replace(known, name=name, label=f"{known.label}, {parts[2]} cases")
     if name.startswith(_FIELD):
         field = name.removeprefix(_FIELD)
         return Metric(name, f"Right field: {field}", f"answers whose {field} is right", is_yes_no=True)

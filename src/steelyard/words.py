@@ -43,7 +43,7 @@ def percent(share: float) -> str:
 def points(difference: float) -> str:
     """Return a difference of shares in percentage points, with its sign: "+11 points", "−0.4 points"."""
     size = abs(difference) * 100
-    number = f"{size:.0f}" if size >= 1 or size == 0 else f"{size:.1f}"
+    number = f"{size:.0f}" if round(size, 1) >= 1 or size == 0 else f"{size:.1f}"
     sign = "" if size == 0 else "+" if difference > 0 else "−"
     return f"{sign}{number} {'point' if number == '1' else 'points'}"
 

@@ -105,5 +105,7 @@ def next_steps(report: RunReport, *, project_file: Path, tracking_uri: str, data
         yield f"runs and models: {tracking_uri}"
     else:
         yield f"mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}"
+    if report.report:
+        yield f"report: {report.report}"
     if (index := data_docs / "index.html").is_file():
         yield f"data docs: {index}"

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from steelyard.dossier.content import Dossier
 from steelyard.metrics import Metric, metric
 from steelyard.records import TUNED_ARMS, Arm, Score
-from steelyard.words import NOT_MEASURED, interval_in_words, quantity
+from steelyard.words import interval_in_words, quantity
 
 # criterion, the question that it answers, its metrics; the first is shown also when it was not measured
 _CRITERIA: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("Facts", "Does it say what is right?", ("fact", "token_f1", "field_accuracy")),
     ("Format", "Does it keep to the agreed form?", ("format", "json_valid")),
-    ("Freshness", "Is a changed fact right after a source update?", ("fresh_after_update", "fresh:fact")),
+    ("Freshness", "Is a changed fact right after a source update?", ("fresh_after_update", "fresh_before_update")),
     ("Update cost", "What does a changed page cost?", ("seconds_until_right", "cost_until_right", "update_seconds")),
     ("Hallucination", "Does it make things up?", ("unsupported", "refusal", "false_refusal")),
     ("Explainability", "Can one see where it has it from?", ("citation", "citation_support")),
@@ -32,7 +32,6 @@ _CRITERIA: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ),
     ("Set-up effort", "What does it take to begin?", ("setup_seconds", "pairs")),
 )  # fmt: skip
-_KIND_SEPARATOR = ":"  # "fresh:fact" is the metric fact over cases of the kind fresh
 _PAIRS = Metric("pairs", "Training pairs", "labelled pairs that it was trained on", "count", is_higher_better=None)
 
 
@@ -82,26 +81,20 @@ def decision_table(dossier: Dossier) -> list[Criterion]:
 
 
 def _row(dossier: Dossier, name: str) -> Row:
-    kind, _, metric_name = name.rpartition(_KIND_SEPARATOR)
-    known = _PAIRS if name == "pairs" else metric(metric_name)
-    if kind:
-        label = f"{known.label}, {kind} cases"
-        known = Metric(known.name, label, f"{known.meaning}, where the answer has changed", known.unit)
-    scores = [_score(dossier, arm, metric_name, kind) for arm in dossier.arms]
+    known = _PAIRS if name == "pairs" else metric(name)
+    scores = [_score(dossier, arm, name) for arm in dossier.arms]
     best = _best(scores, known)
     cells = [
-        _cell(dossier, arm, score, known, is_best=place in best, has_interval=not kind)
+        _cell(dossier, arm, score, known, is_best=place in best)
         for place, (arm, score) in enumerate(zip(dossier.arms, scores, strict=True))
     ]
     return Row(known, tuple(cells))
 
 
-def _score(dossier: Dossier, arm: Arm, name: str, kind: str) -> Score:
+def _score(dossier: Dossier, arm: Arm, name: str) -> Score:
     if name == "pairs":
         return Score(float(dossier.pairs) if arm in TUNED_ARMS else 0.0, 1)
-    card = dossier.scorecards[arm]
-    scores = card.by_kind.get(kind, {}) if kind else card.metrics
-    return scores.get(name, Score(None, 0))
+    return dossier.scorecards[arm].metrics.get(name, Score(None, 0))
 
 
 def _best(scores: Sequence[Score], known: Metric) -> set[int]:
@@ -113,16 +106,20 @@ def _best(scores: Sequence[Score], known: Metric) -> set[int]:
     return {place for place, value in values.items() if value == best}
 
 
-def _cell(dossier: Dossier, arm: Arm, score: Score, known: Metric, *, is_best: bool, has_interval: bool) -> Cell:
-    interval = dossier.judgement.intervals.get(arm, {}).get(known.name) if has_interval else None
-    text = quantity(score.value, known.unit, currency=dossier.currency)
-    if known is _PAIRS and not score.value:
-        text = "none"
+def _cell(dossier: Dossier, arm: Arm, score: Score, known: Metric, *, is_best: bool) -> Cell:
+    interval = dossier.judgement.intervals.get(arm, {}).get(known.name)
     return Cell(
         arm=arm,
-        text=text,
-        interval=interval_in_words(interval, known.unit, currency=dossier.currency) if text != NOT_MEASURED else "",
-        note=f"{score.not_scored} of {score.n} not scored" if score.not_scored else "",
+        text="none" if known is _PAIRS and not score.value else value_in_words(score, known, dossier.currency),
+        interval=interval_in_words(interval, known.unit, currency=dossier.currency) if score.value is not None else "",
+        note=f"{score.not_scored} of {score.n} not scored" if score.not_scored and score.value is not None else "",
         is_measured=score.value is not None,
         is_best=is_best,
     )
+
+
+def value_in_words(score: Score, known: Metric, currency: str = "") -> str:
+    """Return a score with its unit; what has no value was not measured, could not be scored, or never happens."""
+    if score.value is not None or score.n == 0:
+        return quantity(score.value, known.unit, currency=currency)
+    return "not scored" if score.not_scored else "never"

@@ -29,7 +29,7 @@ from steelyard.dossier.views import (
 )
 from steelyard.metrics import metric
 from steelyard.records import CASE_KINDS, Arm
-from steelyard.words import NOT_MEASURED, level_in_words
+from steelyard.words import level_in_words
 
 _TEMPLATES = Path(__file__).with_name("templates")
 _SECTIONS = (
@@ -61,7 +61,6 @@ def render_page(dossier: Dossier) -> str:
         objective_label=metric(dossier.objective.metric).label,
         arms=arm_cards(dossier),
         level=f"{levels[0]} " if levels else "",
-        not_measured=NOT_MEASURED,
         criteria=decision_table(dossier),
         comparisons=[comparison_row(comparison) for comparison in comparisons],
         differences=differences_chart(dossier, comparisons),

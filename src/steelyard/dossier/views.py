@@ -5,13 +5,17 @@ Belongs here: choosing and wording rows. Not here: markup (see `templates/`) and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from steelyard.dossier.content import Dossier
 from steelyard.dossier.headline import comparisons_of
 from steelyard.metrics import metric
-from steelyard.records import CASE_KINDS, Arm, Comparison, Interval, Score
+from steelyard.records import CASE_KINDS, Arm, Case, Comparison, Interval, Score
+from steelyard.statistics import cluster_sums, share_interval
 from steelyard.words import NOT_MEASURED, arm_name, interval_in_words, level_in_words, points, quantity
+
+KIND_LEVEL = 0.95  # the level of the gate's own intervals
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,13 @@ class KindRow:
 
     @property
     def values(self) -> list[str]:
-        """The scores as text."""
-        return [quantity(score.value, "share") for _, score, _ in self.scores]
+        """The scores as text, with their intervals."""
+        return [
+            f"{quantity(score.value, 'share')} ({interval_in_words(interval, 'share')})"
+            if interval and score.value is not None
+            else quantity(score.value, "share")
+            for _, score, interval in self.scores
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +133,35 @@ def comparison_row(comparison: Comparison) -> ComparisonRow:
 
 def kind_rows(dossier: Dossier) -> list[KindRow]:
     """Return a row for every kind of case that was asked."""
-    kinds = {case.kind for case in dossier.cases}
     rows = []
-    for kind in (kind for kind in CASE_KINDS if kind in kinds):
+    for kind in CASE_KINDS:
+        cases = [case for case in dossier.cases if case.kind == kind]
         name = dossier.deciding_metric(kind)
-        scores = [dossier.scorecards[arm].by_kind.get(kind, {}).get(name, Score(None, 0)) for arm in dossier.arms]
-        count = sum(case.kind == kind for case in dossier.cases)
-        shown = tuple((arm, score, None) for arm, score in zip(dossier.arms, scores, strict=True))
-        rows.append(KindRow(kind, metric(name).label, count, shown))
+        scores = [
+            (
+                arm,
+                dossier.scorecards[arm].by_kind.get(kind, {}).get(name, Score(None, 0)),
+                _interval(dossier, arm, cases),
+            )
+            for arm in dossier.arms
+        ]
+        if cases:
+            rows.append(KindRow(kind, metric(name).label, len(cases), tuple(scores)))
     return rows
+
+
+def _interval(dossier: Dossier, arm: Arm, cases: Sequence[Case]) -> Interval | None:
+    """Return Wilson's interval of the share of right answers, over documents; None for scores that are no yes or no."""
+    import numpy as np
+
+    rows = dossier.scorecards[arm].by_case
+    name = dossier.deciding_metric(cases[0].kind) if cases else ""
+    scored = [case for case in cases if name in rows.get(case.id, {})]
+    if not scored or not metric(name).is_yes_no:
+        return None
+    values = np.array([[rows[case.id][name] or 0.0 for case in scored]])
+    bounds = share_interval(cluster_sums(values, [case.cluster or case.id for case in scored]), level=KIND_LEVEL)
+    return Interval(float(bounds.low[0]), float(bounds.high[0]), KIND_LEVEL, "Wilson, effective number of cases")
 
 
 def rule_rows(dossier: Dossier) -> list[RuleRow]:
@@ -165,9 +194,9 @@ def break_even_words(dossier: Dossier) -> str:
     found = {}
     for arm in dossier.arms:
         score = dossier.scorecards[arm].metrics.get("break_even_queries_per_day")
-        if score is not None and score.value is not None:
-            found[arm] = quantity(score.value, "count")
+        if score is not None and score.n:
+            found[arm] = "never" if score.value is None else f"from {quantity(score.value, 'count')} questions a day"
     if not found:
         return f"Break-even against RAG: {NOT_MEASURED}."
-    told = "; ".join(f"{arm} from {count} questions a day" for arm, count in found.items())
+    told = "; ".join(f"{arm} {when}" for arm, when in found.items())
     return f"Cheaper than RAG, training and retraining included: {told}."
