@@ -68,7 +68,8 @@ def report_fingerprint(job: Job, question: Question, weighed: Weighed) -> str:
     differs once the adapter is there.
     """
     decision = [weighed.decision.is_tuning_worthwhile, weighed.decision.override is not None]
-    shown = [weighed.digests, weighed.scorecards, weighed.judgement, decision, question.contract.warnings, weighed.notes]
+    warnings = [question.contract.warnings, weighed.notes]
+    shown = [weighed.digests, weighed.scorecards, weighed.judgement, decision, warnings]
     settings = [job.project.description, job.project.gate.objective, job.project.costs.currency]
     made_from = _made_from(job, question, weighed)
     return digest([CODE_VERSION, question.contract.cases_digest, shown, settings, made_from])
