@@ -186,6 +186,7 @@ def _release(job: Job, override: Override | None) -> RunReport:
         report=str(folder / PAGE),
         refused=contract.refused,
         warnings=(*contract.warnings, *judged.notes),
+        currency=job.project.costs.currency,
     )
 
 

@@ -55,6 +55,8 @@ _METRICS = (
     Metric("retrieval_recall", "Right document found", "gold documents among those retrieved"),
     _yes_no("passage_recall", "Right passage found", "questions whose answer stands in a retrieved passage"),
     Metric("mrr", "Rank of the right passage", "mean reciprocal rank of the first gold passage"),
+    Metric("judge", "Judge prefers it to RAG", "answers that a model finds better than RAG's, ties counting half"),
+    Metric("judge_not_licensed", "Judge without licence prefers it", "as above, by a judge whose word does not count"),
     Metric("fresh_before_update", "Right before an update", "changed facts that were right already"),
     Metric("fresh_after_update", "Right after an update", "changed facts that are right at once"),
     _cost("prompt_tokens", "Prompt", "tokens read for one question", "tokens"),

@@ -65,6 +65,7 @@ class RunReport:
     model_version: ModelVersion | None
     refused: int
     warnings: tuple[str, ...] = ()
+    currency: str = ""
     report: str = ""
 
     def plain(self) -> dict[str, Any]:
