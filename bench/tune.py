@@ -129,7 +129,7 @@ def _summary(runs: Sequence[Measured], plain: Sequence[Measured], step_tokens: f
 
 
 def _rows(options: argparse.Namespace) -> list[TokenisedExample]:
-    """Return the rows in the order in which every way trains them: batches of similar length."""
+    """Return the rows that every way trains on."""
     folder = resolve(
         parse_source(options.model),
         sha256=options.sha256,
@@ -138,9 +138,14 @@ def _rows(options: argparse.Namespace) -> list[TokenisedExample]:
     )
     lines = (_PROJECT / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
     examples = [_example(json.loads(line)) for line in lines[: options.batch * (options.steps + 1)]]
-    kept = tokenise(examples, load_tokenizer(folder), max_length_tokens=options.tokens).kept
-    order = training_order([len(row.tokens) for row in kept], batch_size=options.batch, epochs=1, seed=0)
-    return [kept[index] for index in order]
+    return list(tokenise(examples, load_tokenizer(folder), max_length_tokens=options.tokens).kept)
+
+
+def _in_our_order(rows: Sequence[TokenisedExample], recipe: LoraRecipe) -> list[TokenisedExample]:
+    """Return the rows as our loop orders them: batches of similar length, which helps every way alike."""
+    lengths = [len(row.tokens) for row in rows]
+    order = training_order(lengths, batch_size=recipe.batch_size, epochs=recipe.epochs, seed=recipe.seed)
+    return [rows[index] for index in order]
 
 
 def _example(pair: dict[str, Any]) -> TrainingExample:
@@ -177,6 +182,7 @@ def _train_plain(
     from peft import LoraConfig, get_peft_model
     from transformers import AutoModelForCausalLM, get_linear_schedule_with_warmup, set_seed
 
+    rows = _in_our_order(rows, recipe)
     model = AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32)
     layers = model.config.num_hidden_layers
     set_seed(recipe.seed)
@@ -219,10 +225,9 @@ def _batched(rows: Sequence[TokenisedExample], recipe: LoraRecipe) -> list[tuple
 def _train_ours(
     rows: Sequence[TokenisedExample], folder: Path, recipe: LoraRecipe, place: Path, tell: Callable[[float], None]
 ) -> None:
-    from steelyard.tune import loop
+    from steelyard.tune.loop import run
 
-    loop.training_order = lambda lengths, **_: list(range(len(lengths)))  # the rows are in their order already
-    loop.run(
+    run(
         rows,
         base=folder,
         base_identity="benchmark",
@@ -251,6 +256,7 @@ def _train_with_trl(
             if "loss" in logs:
                 tell(logs["loss"])
 
+    rows = _in_our_order(rows, recipe)
     trainer = SFTTrainer(
         model=AutoModelForCausalLM.from_pretrained(str(folder), dtype=torch.float32),
         peft_config=adapted_model(folder, recipe).peft_config["default"],

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from prefect.artifacts import create_table_artifact
 
-from flows.stages.promotion import Weighed
+from flows.stages.dossier import Weighed
 
 COLUMNS = (
     "fact", "format", "refusal", "citation", "prompt_tokens", "completion_tokens", "latency_p50_seconds",
@@ -21,8 +21,8 @@ def verdict_artifact(project: str, weighed: Weighed) -> None:
         {
             "arm": arm,
             **{name: _shown(card.metrics[name].value) for name in COLUMNS if name in card.metrics},
-            "verdict": weighed.verdicts[arm].ruling,
-            "reasons": "; ".join(weighed.verdicts[arm].reasons),
+            "verdict": weighed.judgement.verdicts[arm].ruling,
+            "reasons": "; ".join(weighed.judgement.verdicts[arm].reasons),
         }
         for arm, card in weighed.scorecards.items()
     ]

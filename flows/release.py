@@ -28,15 +28,17 @@ from flows.stages.costs import with_costs
 from flows.stages.data import accept, ingest_sources, pairs_snapshot
 from flows.stages.deciding import Override
 from flows.stages.deciding import decide as decide_tuning
+from flows.stages.dossier import Weighed, make_report
 from flows.stages.evaluation import ArmResult, evaluate_arm
 from flows.stages.index import IndexState, index_documents
 from flows.stages.judging import judge_answers, with_judge
 from flows.stages.latency import measure_latencies
-from flows.stages.promotion import Weighed, record, register_winner
+from flows.stages.promotion import record, register_winner
 from flows.stages.remedies import Remedied, choose_remedy
 from flows.stages.replay import Replay, replay_update
 from flows.stages.tuning import Tuned, tune
 from pipelines.ingest import IngestReport
+from steelyard.dossier.files import PAGE
 from steelyard.errors import ServiceError
 from steelyard.fingerprint import digest
 from steelyard.gate.judge import judge
@@ -81,6 +83,7 @@ train = _stage("tune", retries=1)(tune)
 replay = _stage("replay", retries=1)(replay_update)
 latency = _stage("latency")(measure_latencies)
 ask_judge = _stage("judge", retries=1)(judge_answers)
+report = _stage("report")(make_report)
 record_evidence = _stage("record evidence", retries=2)(record)
 promote = _stage("promote", retries=2)(register_winner)
 
@@ -99,7 +102,7 @@ def release(
     tuning: Tuning = "auto",
     tuning_by: str | None = None,
 ) -> dict[str, Any]:
-    """Ingest, validate, index, try remedies, evaluate cheap arms, decide, tune, evaluate, gate, promote.
+    """Ingest, validate, index, try remedies, evaluate cheap arms, decide, tune, evaluate, gate, report, promote.
 
     Args:
         project_file: The project's YAML file.
@@ -154,9 +157,11 @@ def _release(job: Job, override: Override | None) -> RunReport:
         scorecards = with_judge(with_costs(job, results, measured, replayed, state=state, tuned=tuned), judged)
         judgement = gate(job, scorecards, question)
         digests = _digests(data, state, question, results, tuned)
-        weighed = Weighed(scorecards, judgement, digests, decision, adapter)
+        weighed = Weighed(scorecards, judgement, digests, decision, adapter, results, judged.notes)
+        with clock.time("report"):
+            folder = report(job, question, weighed)
         with clock.time("promote"):
-            run_id = record_evidence(job, question, weighed)
+            run_id = record_evidence(job, question, weighed, folder)
             version = promote(job, parts, question, weighed, run_id)
     finally:
         parts.close()
@@ -178,8 +183,10 @@ def _release(job: Job, override: Override | None) -> RunReport:
         digests=digests,
         seconds=clock.seconds,
         model_version=version,
+        report=str(folder / PAGE),
         refused=contract.refused,
         warnings=(*contract.warnings, *judged.notes),
+        currency=job.project.costs.currency,
     )
 
 

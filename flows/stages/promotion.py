@@ -6,16 +6,18 @@ gate, and the review (see `flows.stages.reviewing`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
+from pathlib import Path
 
 from flows.build import Job, decoding, gate_rules, tracking
 from flows.parts import Parts, collection_of, pinned_embedder, store_settings
 from flows.stages.contexts import Question, example_turns, examples_count
+from flows.stages.dossier import Weighed, kept_answers, summary
 from flows.stages.recording import note, note_champion
 from flows.stages.smoke import SMOKE_FILE
 from steelyard import __version__
 from steelyard.audit import Happening
+from steelyard.dossier.files import CODE_VERSION as REPORT_VERSION
 from steelyard.fingerprint import digest
 from steelyard.gate.judge import CODE_VERSION as GATE_VERSION
 from steelyard.promote.aliases import Alias
@@ -40,42 +42,25 @@ from steelyard.promote.proposals import (
 )
 from steelyard.promote.registry import find_standing, register
 from steelyard.promote.seal import evidence_digest
-from steelyard.promote.verdict_table import verdict_table
-from steelyard.records import ARMS, RETRIEVING_ARMS, Adapter, Arm, Judgement, Scorecard, TuneDecision, Verdict
-from steelyard.report import Digests, ModelVersion
+from steelyard.promote.traces import CODE_VERSION as TRACES_VERSION
+from steelyard.promote.traces import ArmTraces
+from steelyard.records import ARMS, RETRIEVING_ARMS, Arm
+from steelyard.report import ModelVersion
 from steelyard.review.decision import NO_CHAMPION
 from steelyard.review.smoke import choose_cases, smoke_cases_to_json
 from steelyard.serving import MODEL_CODE
 
 
-@dataclass(frozen=True, slots=True)
-class Weighed:
-    """All that a verdict rests on."""
+def record(job: Job, question: Question, weighed: Weighed, report: Path | None = None) -> str:
+    """Return the MLflow run that holds the evidence; the same evidence is written once.
 
-    scorecards: Mapping[Arm, Scorecard]
-    judgement: Judgement
-    digests: Digests
-    decision: TuneDecision
-    adapter: Adapter | None
-
-    @property
-    def verdicts(self) -> Mapping[Arm, Verdict]:
-        """The gate's ruling on each arm."""
-        return self.judgement.verdicts
-
-    @property
-    def promoted(self) -> Arm | None:
-        """The arm that the gate promotes."""
-        return next((arm for arm, verdict in self.verdicts.items() if verdict.ruling == "promote"), None)
-
-
-def record(job: Job, question: Question, weighed: Weighed) -> str:
-    """Return the MLflow run that holds the evidence; the same evidence is written once."""
+    `report` is the folder of the report's files.
+    """
     fingerprint = _evidence_fingerprint(job, question, weighed)
     found = job.workspace.ledger.find("evidence", fingerprint)
     if found is None:
-        evidence = _evidence(job, fingerprint, question, weighed)
-        found = {"run_id": record_evidence(evidence, tracking=tracking(job))}
+        evidence = _evidence(job, fingerprint, question, weighed, report)
+        found = {"run_id": record_evidence(evidence, tracking=tracking(job), progress=job.progress)}
         job.workspace.ledger.record("evidence", fingerprint, found)
     return str(found["run_id"])
 
@@ -98,7 +83,7 @@ def register_winner(job: Job, parts: Parts, question: Question, weighed: Weighed
         if step == "nothing":
             return standing.version
         version = _register(job, bundle, question, weighed, run_id, alias=step)
-        _put_up(job, version, weighed, run_id, compared_with)
+        _put_up(job, version, question, weighed, run_id=run_id, compared_with=compared_with)
     return version
 
 
@@ -117,7 +102,9 @@ def _register(
     )
 
 
-def _put_up(job: Job, version: ModelVersion, weighed: Weighed, run_id: str, compared_with: str) -> None:
+def _put_up(
+    job: Job, version: ModelVersion, question: Question, weighed: Weighed, *, run_id: str, compared_with: str
+) -> None:
     """Put a version up for review with its evidence, or record that it became champion without one."""
     uri, is_champion = tracking(job).uri, version.alias == "champion"
     evidence = evidence_digest(run_id, uri)
@@ -125,7 +112,7 @@ def _put_up(job: Job, version: ModelVersion, weighed: Weighed, run_id: str, comp
         version.name,
         version.version,
         uri,
-        summary=verdict_table(weighed.scorecards, weighed.verdicts).markdown,
+        summary=summary(job, question, weighed),
         tags={
             VERDICT_TAG: "promote",
             EVIDENCE_TAG: evidence or "",
@@ -149,10 +136,11 @@ def _put_up(job: Job, version: ModelVersion, weighed: Weighed, run_id: str, comp
 def _evidence_fingerprint(job: Job, question: Question, weighed: Weighed) -> str:
     scores = {arm: card.metrics for arm, card in weighed.scorecards.items()}  # with latency and costs
     cases, is_tuned = question.contract.cases_digest, weighed.decision.is_tuning_worthwhile
-    return digest([weighed.digests, cases, scores, gate_rules(job), is_tuned, GATE_VERSION])
+    versions = [GATE_VERSION, REPORT_VERSION, TRACES_VERSION]
+    return digest([weighed.digests, cases, scores, gate_rules(job), is_tuned, versions])
 
 
-def _evidence(job: Job, fingerprint: str, question: Question, weighed: Weighed) -> Evidence:
+def _evidence(job: Job, fingerprint: str, question: Question, weighed: Weighed, report: Path | None) -> Evidence:
     arm = weighed.promoted
     smoke = (
         ()
@@ -165,13 +153,27 @@ def _evidence(job: Job, fingerprint: str, question: Question, weighed: Weighed) 
         fingerprint=fingerprint,
         name=f"{job.project.name} {fingerprint[:8]}",
         scorecards=weighed.scorecards,
-        verdicts=weighed.verdicts,
+        verdicts=weighed.judgement.verdicts,
         digests=weighed.digests,
         promoted=weighed.promoted,
         decision=weighed.decision,
         parameters=_parameters(job, question),
         files={SMOKE_FILE: smoke_cases_to_json(smoke)} if smoke else {},
+        dossier=report,
+        arms=tuple(_arm_traces(question, weighed)),
     )
+
+
+def _arm_traces(question: Question, weighed: Weighed) -> Iterator[ArmTraces]:
+    for arm, kept in kept_answers(weighed).items():
+        yield ArmTraces(
+            scorecard=weighed.scorecards[arm],
+            cases=question.contract.cases,
+            cases_digest=question.contract.cases_digest,
+            answers=kept.answers,
+            prompts=kept.prompts,
+            passages=kept.passages,
+        )
 
 
 def _parameters(job: Job, question: Question) -> dict[str, str | int | float | bool | None]:

@@ -45,7 +45,7 @@ class ModelVersion:
 
 @dataclass(frozen=True, slots=True)
 class RunReport:
-    """The outcome of one release run; `seconds` maps a stage to the time it took in this run."""
+    """The outcome of one release run; `seconds` maps a stage to the time it took, `report` is the report's page."""
 
     run_id: str
     project: str
@@ -65,6 +65,8 @@ class RunReport:
     model_version: ModelVersion | None
     refused: int
     warnings: tuple[str, ...] = ()
+    currency: str = ""
+    report: str = ""
 
     def plain(self) -> dict[str, Any]:
         """Return the record as JSON-ready values."""

@@ -1,7 +1,7 @@
 """Numbers and intervals as people read them.
 
 Belongs here: pure functions from a value to a few characters, the same in the terminal and in reports. Not here:
-tables, and which metric has which unit (see `steelyard.dossier.metrics`).
+tables, and which metric has which unit (see `steelyard.metrics`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from steelyard.records import Interval
 Unit = Literal["share", "seconds", "tokens", "count", "money"]
 
 NOT_MEASURED = "not measured"
+ARM_NAMES: dict[str, str] = {"rag": "RAG"}  # in a sentence; the others are words as they stand
 _MINUTE, _HOUR = 60, 3_600
 _DIGITS_BEHIND_THE_POINT_END = 10  # from here on, tenths tell nothing
 _MILLION = 1_000_000
@@ -42,7 +43,7 @@ def percent(share: float) -> str:
 def points(difference: float) -> str:
     """Return a difference of shares in percentage points, with its sign: "+11 points", "−0.4 points"."""
     size = abs(difference) * 100
-    number = f"{size:.0f}" if size >= 1 or size == 0 else f"{size:.1f}"
+    number = f"{size:.0f}" if round(size, 1) >= 1 or size == 0 else f"{size:.1f}"
     sign = "" if size == 0 else "+" if difference > 0 else "−"
     return f"{sign}{number} {'point' if number == '1' else 'points'}"
 
@@ -54,7 +55,7 @@ def quantity(value: float | None, unit: Unit, *, currency: str = "") -> str:
     if unit == "share":
         return percent(value)
     if unit == "seconds":
-        return seconds_in_words(value)
+        return seconds_in_words(value) if value else "0 s"
     if unit == "money":
         return _money(value, currency)
     return _number(value) + (" tokens" if unit == "tokens" else "")
@@ -72,6 +73,11 @@ def interval_in_words(interval: Interval | None, unit: Unit, *, currency: str = 
 def level_in_words(interval: Interval) -> str:
     """Return "95%" for a level of 0.95."""
     return f"{interval.level * 100:g}%"
+
+
+def arm_name(arm: str) -> str:
+    """Return an arm's name as it stands in a sentence."""
+    return ARM_NAMES.get(arm, arm)
 
 
 def listed(words: list[str]) -> str:

@@ -11,7 +11,7 @@ from projects import ROOT
 
 from flows.build import load_job
 from flows.parts import Parts
-from flows.stages.contexts import Question
+from flows.stages.contexts import ask
 from flows.stages.costs import with_costs
 from flows.stages.data import Contract, ingest_sources, read_questions
 from flows.stages.evaluation import evaluate_arm
@@ -62,7 +62,7 @@ def world(tmp_path_factory):
     pairs, cases = read_questions(job, Warehouse(job.workspace.warehouse))
     parts = ReadingParts(job, cases)
     state = index_documents(job, parts, data)
-    question = Question(Contract(tuple(pairs), tuple(cases), 0, ()), state, data.snapshots[-1], data.snapshots[0])
+    question = ask(job, Contract(tuple(pairs), tuple(cases), 0, ()), state, data.snapshots[-1], data.snapshots[0])
     results = {arm: evaluate_arm(job, parts, arm, question, adapter=None) for arm in ARMS}
     yield SimpleNamespace(**locals())
     parts.close()

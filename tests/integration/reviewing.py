@@ -10,8 +10,9 @@ from flows.build import Job, load_job
 from flows.parts import Parts, collection_of
 from flows.stages.contexts import Question
 from flows.stages.data import Contract
+from flows.stages.dossier import Weighed
 from flows.stages.index import IndexState
-from flows.stages.promotion import Weighed, record, register_winner
+from flows.stages.promotion import record, register_winner
 from steelyard.records import Case, Judgement, Passage, Score, Scorecard, Snapshot, TuneDecision, Verdict
 from steelyard.report import Digests, ModelVersion
 

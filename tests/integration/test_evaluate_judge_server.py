@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from flows.build import load_job
-from flows.stages.contexts import Question
+from flows.stages.contexts import ask
 from flows.stages.data import Contract
 from flows.stages.evaluation import ArmResult
 from flows.stages.index import IndexState
@@ -153,7 +153,7 @@ def world(tmp_path, monkeypatch):
         results[arm] = ArmResult(card, f"digest of {arm}", folder / f"{arm}.json")
     state = IndexState("c", {1: "d"}, 0, 0.0, 0.0)
     snapshot = Snapshot(1, "2026-01-01", "d", 0)
-    question = Question(Contract((), cases, 0, ()), state, snapshot, snapshot)
+    question = ask(load_job(folder / "smoke.yaml"), Contract((), cases, 0, ()), state, snapshot, snapshot)
 
     def make(address, *overrides):
         judge = [

@@ -163,3 +163,16 @@ def test_seconds_in_words(seconds, words):
 def test_share_of_nothing_is_a_dash():
     """Not scored is not zero."""
     assert (share(None), share(Score(None, 3, 3)), share(Score(0.0, 3))) == ("–", "–", "0.00")
+
+
+def test_details_tell_upkeep_where_it_was_measured():
+    """Shares, seconds and money with their units; never where nothing helps, nothing where nothing was measured."""
+    measured = {
+        "fresh_after_update": Score(0.4, 20),
+        "seconds_until_right": Score(None, 1),
+        "cost_per_1000_queries": Score(0.05, 1),
+        "cost_per_correct_answer": Score(None, 0),
+    }
+    lines = list(details(report(scores={"base": scores(0.1), "rag": measured}, currency="EUR")))
+    told = [line for line in lines if line.startswith("Upkeep")]
+    assert told == ["Upkeep of rag: right after an update 40%, until right never, 1,000 questions 0.05 EUR"]

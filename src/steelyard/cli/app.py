@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from steelyard import __version__
-from steelyard.cli import ask, doctor, history, init, pairs, plan, review, rollback, run
+from steelyard.cli import ask, doctor, history, init, pairs, plan, reports, review, rollback, run
 from steelyard.cli.interruption import EXIT_CODE, tell_interruption
 from steelyard.cli.streams import error_record, print_json, silence_exit, tell_error
 from steelyard.errors import ConfigError, ServiceError, SteelyardError
@@ -28,6 +28,7 @@ Examples:
   steelyard init mine          a project of your own
   steelyard plan               what a run would do, why, and how long it takes
   steelyard run                weigh the arms, promote the winner
+  steelyard report --open      the verdict with its evidence, in a browser
   steelyard review approve 3   approve what waits for review
   steelyard ask "How long?"    ask the promoted arm
   steelyard doctor             what is missing on this machine
@@ -47,6 +48,7 @@ app = typer.Typer(
 )
 app.command("run", short_help="Weigh the arms and promote the winner.", epilog=run.EXAMPLES)(run.run)
 app.command("plan", short_help="Show what a run would do, and why.", epilog=plan.EXAMPLES)(plan.plan)
+app.command("report", short_help="Find the report of the newest run.", epilog=reports.EXAMPLES)(reports.report)
 app.command("ask", short_help="Ask the promoted arm a question.", epilog=ask.EXAMPLES)(ask.ask)
 app.command("doctor", short_help="Look for what is missing here.", epilog=doctor.EXAMPLES)(doctor.doctor)
 app.add_typer(review.app, name="review", short_help="See what waits for approval, and answer it.")

@@ -12,10 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from steelyard.cli.words import count_of, duration, share
-from steelyard.records import ARMS, Arm
+from steelyard.metrics import metric
+from steelyard.records import ARMS, Arm, Score
 from steelyard.report import RunReport
+from steelyard.words import quantity
 
 _ACTIONS = {"run": "done", "reuse": "done before", "skip": "skipped"}
+_UPKEEP = (
+    "fresh_before_update", "fresh_after_update", "seconds_until_right", "cost_until_right", "cost_per_1000_queries",
+    "cost_per_correct_answer", "break_even_queries_per_day",
+)  # fmt: skip
 _STYLES = {"promote": "bold green", "reject": "red", "cannot tell": "yellow"}
 
 
@@ -75,6 +81,7 @@ def details(report: RunReport) -> Iterator[str]:
         if arm in report.verdicts:
             verdict = report.verdicts[arm]
             yield f"  {arm}: {verdict.ruling} - {'; '.join(verdict.reasons)}"
+    yield from upkeep_in_words(report)
     decision = report.decision
     yield f"Tuning: {_ACTIONS[decision.action]} - {'; '.join(decision.reasons)}"
     for reason in decision.would_change:
@@ -87,6 +94,21 @@ def details(report: RunReport) -> Iterator[str]:
     yield "Digests: " + ", ".join(f"{name} {value}" for name, value in asdict(report.digests).items() if value)
     stages = ", ".join(f"{stage} {seconds:,.1f}" for stage, seconds in report.seconds.items())
     yield f"Seconds: {stages}; precision {report.precision}"
+
+
+def upkeep_in_words(report: RunReport) -> Iterator[str]:
+    """Yield a line an arm on what an update brings and what asking costs; nothing of what was not measured."""
+    for arm in ARMS:
+        found = [(name, report.scores[arm].get(name)) for name in _UPKEEP] if arm in report.scores else []
+        told = [_told(name, score, report.currency) for name, score in found if score is not None and score.n]
+        if told:
+            yield f"Upkeep of {arm}: {', '.join(told)}"
+
+
+def _told(name: str, score: Score, currency: str) -> str:
+    known = metric(name)
+    worth = "never" if score.value is None else quantity(score.value, known.unit, currency=currency)
+    return f"{known.label[0].lower()}{known.label[1:]} {worth}"
 
 
 def _work(report: RunReport) -> list[tuple[str, int]]:
@@ -105,5 +127,7 @@ def next_steps(report: RunReport, *, project_file: Path, tracking_uri: str, data
         yield f"runs and models: {tracking_uri}"
     else:
         yield f"mlflow ui --backend-store-uri {shlex.quote(tracking_uri)}"
+    if report.report:
+        yield f"report: {report.report}"
     if (index := data_docs / "index.html").is_file():
         yield f"data docs: {index}"

@@ -24,10 +24,11 @@ from steelyard.records import (
 
 @dataclass(frozen=True, slots=True)
 class Objective:
-    """What an arm must win on: the metric, the margin that counts, the least that is asked of an arm."""
+    """What an arm must win on: the metric, the margin and the p value that count, the least asked of an arm."""
 
     metric: str
     margin: float
+    significance: float
     minimum: float
 
 

@@ -1,7 +1,7 @@
-"""What a verdict rests on, written as one MLflow run.
+"""What a verdict rests on, written as one MLflow run with a run below it for each arm.
 
-Belongs here: the run of an evaluation with its parameters, metrics per arm, digests and the verdict table. Not here:
-how scores and verdicts come about, and the model registry.
+Belongs here: the run of an evaluation with its parameters, metrics per arm, digests, the verdict table and the
+dossier. Not here: how scores and verdicts come about, a single answer (see `traces`), and the model registry.
 """
 
 from __future__ import annotations
@@ -9,14 +9,19 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
+from steelyard.fingerprint import digest
+from steelyard.progress import Progress, Silent
+from steelyard.promote.traces import ArmTraces, log_arm
 from steelyard.promote.verdict_table import verdict_table
 from steelyard.records import Arm, Scorecard, TuneDecision, Verdict
 from steelyard.report import Digests
 from steelyard.tracking import Tracking, experiment_id, open_client, service_errors
 
 EVIDENCE_TAG = "steelyard_evidence"
+DOSSIER_FOLDER = "dossier"  # among the run's artifacts
 _MAX_PARAMETER_CHARACTERS = 6_000  # MLflow's own limit
 _METRICS_PER_CALL = 1_000  # MLflow's own limit
 _PARAMETERS_PER_CALL = 100  # MLflow's own limit
@@ -27,7 +32,8 @@ class Evidence:
     """One evaluation with its verdicts.
 
     `fingerprint` is the identity of the evaluation and its gate: the same one is written once. `parameters` are
-    settings worth comparing between runs, `files` texts by their path in the run.
+    settings worth comparing between runs, `files` texts by their path in the run; `dossier` is the folder of the
+    report's files, `arms` holds the answers.
     """
 
     fingerprint: str
@@ -39,9 +45,11 @@ class Evidence:
     decision: TuneDecision | None = None
     parameters: Mapping[str, str | int | float | bool | None] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
+    dossier: Path | None = None
+    arms: tuple[ArmTraces, ...] = ()
 
 
-def record_evidence(evidence: Evidence, *, tracking: Tracking) -> str:
+def record_evidence(evidence: Evidence, *, tracking: Tracking, progress: Progress | None = None) -> str:
     """Write the evidence as one finished MLflow run and return the run's id.
 
     The same evidence is written once; a run that a crash left unfinished is continued. Raises `ServiceError` when
@@ -56,6 +64,16 @@ def record_evidence(evidence: Evidence, *, tracking: Tracking) -> str:
         run_id = str(run.info.run_id)
         if run.info.status != "FINISHED":
             _write(client, run_id, evidence)
+            for arm in evidence.arms:
+                log_arm(
+                    client,
+                    arm,
+                    experiment=experiment,
+                    parent_run=run_id,
+                    tag=digest([evidence.fingerprint, arm.arm]),
+                    project=tracking.experiment,
+                    progress=progress or Silent(),
+                )
             client.set_terminated(run_id, status="FINISHED")
     return run_id
 
@@ -79,6 +97,8 @@ def _write(client: Any, run_id: str, evidence: Evidence) -> None:
         client.log_dict(run_id, asdict(evidence.decision), "decision.json")
     for path, text in evidence.files.items():
         client.log_text(run_id, text, path)
+    if evidence.dossier is not None:
+        client.log_artifacts(run_id, str(evidence.dossier), DOSSIER_FOLDER)
 
 
 def _tags(evidence: Evidence) -> dict[str, str]:

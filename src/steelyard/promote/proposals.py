@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from steelyard.errors import ConfigError
 from steelyard.promote.aliases import ROLLED_BACK_TAG, aliases_of
+from steelyard.promote.evidence import DOSSIER_FOLDER
 from steelyard.promote.registry import Standing
 from steelyard.tracking import open_client, service_errors
 
@@ -86,7 +87,7 @@ def _link_to_evidence(client: Any, run_id: str) -> str:
     experiment = client.get_run(run_id).info.experiment_id
     run = f"#/experiments/{experiment}/runs/{run_id}"
     return (
-        f"Evidence: [run]({run}), [files]({run}/artifacts). "
+        f"Evidence: [report]({run}/artifacts/{DOSSIER_FOLDER}/report.html), [run]({run}), [files]({run}/artifacts). "
         f"To answer, set the tag `{REVIEW_TAG}` to `approved` or `rejected`, `{BY_TAG}` to your name and, if you "
         f"like, `{COMMENT_TAG}`."
     )
