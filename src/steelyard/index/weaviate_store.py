@@ -68,10 +68,10 @@ _READ = [name for name in _PROPERTIES if name not in ("slot", "content")]
 
 
 class _Row(NamedTuple):
-    """One object as it is sent."""
+    """One object as it is sent; its vector is a float32 array."""
 
     properties: dict[str, str | int]
-    vector: Sequence[float]
+    vector: Any
 
 
 class WeaviateIndex(HybridIndex):
@@ -114,7 +114,7 @@ class WeaviateIndex(HybridIndex):
         check_unique([passage.id for passage in passages], collection=self._name)
         rows = checked_vectors(vectors, count=len(passages), dimensions=self._dimensions, collection=self._name)
         self._keywords = None
-        self._put([_row(_to_properties(passage), row.tolist()) for passage, row in zip(passages, rows, strict=True)])
+        self._put([_row(_to_properties(passage), row) for passage, row in zip(passages, rows, strict=True)])
 
     def _put(self, rows: Sequence[_Row]) -> None:
         """Send objects until what is read back is what was sent.
@@ -156,7 +156,7 @@ class WeaviateIndex(HybridIndex):
         for some in _slices(rows):
             ids = [str(row.properties["passage_id"]) for row in some]
             objects = [
-                DataObject(properties=row.properties, uuid=object_id(id_), vector=row.vector)
+                DataObject(properties=row.properties, uuid=object_id(id_), vector=row.vector.tolist())
                 for id_, row in zip(ids, some, strict=True)
             ]
             with translated(self._where, "written"):
@@ -360,10 +360,14 @@ class WeaviateIndex(HybridIndex):
             self._connection.close()
 
 
-def _row(properties: dict[str, str | int], vector: Sequence[float]) -> _Row:
+def _row(properties: dict[str, str | int], vector: Any) -> _Row:
     """Return an object as it is sent, with the digest of all that it holds."""
-    content = hashlib.sha256(canonical_json([properties, vector]).encode("utf-8", "surrogatepass")).hexdigest()
-    return _Row({**properties, "content": content[:32]}, vector)
+    import numpy as np
+
+    whole = np.ascontiguousarray(vector, dtype=np.float32)
+    content = hashlib.sha256(canonical_json(properties).encode("utf-8", "surrogatepass"))
+    content.update(whole.tobytes())
+    return _Row({**properties, "content": content.hexdigest()[:32]}, whole)
 
 
 def _to_properties(passage: Passage) -> dict[str, str | int]:
