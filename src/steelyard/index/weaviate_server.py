@@ -26,7 +26,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -67,12 +67,15 @@ class RunningServer:
 
 
 class HeldServer:
-    """A server, and this process's word that it uses it."""
+    """A server, and this process's word that it uses it; `child` is the server's process where it was started here."""
 
-    def __init__(self, server: RunningServer, folder: Path, users: IO[str]) -> None:
+    def __init__(
+        self, server: RunningServer, folder: Path, users: IO[str], child: subprocess.Popen[bytes] | None
+    ) -> None:
         self.server = server
         self._folder = folder
         self._users = users
+        self._child = child
         atexit.register(self.release)
 
     def release(self) -> None:
@@ -88,6 +91,8 @@ class HeldServer:
                 pass  # somebody else uses it
             else:
                 _end(self.server)
+                if self._child is not None:
+                    self._child.wait()
                 _record(self._folder).unlink(missing_ok=True)
             self._users.close()
 
@@ -101,6 +106,7 @@ def hold_server(folder: Path, *, program: Path | None, version: str) -> HeldServ
     """
     folder.mkdir(parents=True, exist_ok=True)
     users = (folder / "users.lock").open("w")
+    child = None
     try:
         with _locked(folder):
             server = running_server(folder)
@@ -108,12 +114,12 @@ def hold_server(folder: Path, *, program: Path | None, version: str) -> HeldServ
                 _end(server)  # it hangs: nobody can be using it
                 server = None
             if server is None:
-                server = _start_for(folder, find_program(program, version=version))
+                server, child = _start_for(folder, find_program(program, version=version))
             fcntl.flock(users, fcntl.LOCK_SH)
     except BaseException:
         users.close()
         raise
-    return HeldServer(server, folder, users)
+    return HeldServer(server, folder, users, child)
 
 
 def running_server(folder: Path) -> RunningServer | None:
@@ -189,7 +195,7 @@ def _download(folder: Path, version: str) -> None:
         ) from error
 
 
-def _start_for(folder: Path, program: Path) -> RunningServer:
+def _start_for(folder: Path, program: Path) -> tuple[RunningServer, subprocess.Popen[bytes]]:
     import psutil
 
     key, log = secrets.token_urlsafe(24), folder / "server.log"
@@ -204,7 +210,7 @@ def _start_for(folder: Path, program: Path) -> RunningServer:
         process.wait()
         _record(folder).unlink(missing_ok=True)
         raise
-    return server
+    return server, process
 
 
 def start_program(
@@ -348,17 +354,16 @@ def _end(server: RunningServer) -> None:
     """End a server and wait for it: gently, then by force."""
     import psutil
 
-    process = _process(server)
-    if process is None:
-        return
-    try:
-        process.terminate()
-        process.wait(_STOP_SECONDS)
-    except psutil.TimeoutExpired:
-        process.kill()
-        process.wait(_STOP_SECONDS)
-    except psutil.NoSuchProcess:
-        return
+    for ask in (psutil.Process.terminate, psutil.Process.kill):
+        process = _process(server)
+        if process is None:
+            return
+        with suppress(psutil.NoSuchProcess):
+            ask(process)
+        give_up = time.monotonic() + _STOP_SECONDS
+        # Not `process.wait`: the process that started the server may not have taken note of its end yet.
+        while _process(server) is not None and time.monotonic() < give_up:
+            time.sleep(_PAUSE_SECONDS)
 
 
 def memory_bytes(http_port: int) -> int | None:
