@@ -3,7 +3,8 @@
     python bench/traces.py            # 136 cases, 4 arms, 12 scores an answer, in a SQLite file of its own
     python bench/traces.py 2000
 
-Prints seconds, and seconds of a core, for writing them, for writing the same ones again as another evaluation, and how many there are.
+Prints seconds, and seconds of a core, for writing them and for writing the same ones again as another evaluation; then
+how many there are.
 """
 
 from __future__ import annotations
