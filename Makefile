@@ -38,12 +38,13 @@ TEST_READY := $(VENV)/.ready-test
 WEAVIATE_VERSION := v1.39.0
 GO_BIN = $(shell go env GOPATH 2>/dev/null)/bin
 
-.PHONY: help quickstart install install-test test test-weaviate weaviate-server lint lock schema clean
+.PHONY: help quickstart install install-test test test-weaviate weaviate-server browser lint lock schema clean
 
 help:
 	@echo "make quickstart  set up .venv, fetch the two small models, run the sample project"
 	@echo "make test        set up .venv with the test tools, run the whole test suite"
 	@echo "make test-weaviate  only the Weaviate store's tests, against a live server"
+	@echo "make browser     find Chromium for the report's tests, or install it (Debian, as root)"
 	@echo "make lint        formatting, lint, types and import contracts"
 	@echo "make install     only set up .venv (install-test: with the test tools)"
 	@echo "make lock        write $(LOCK) again (UPGRADE=--upgrade for newer versions)"
@@ -73,6 +74,15 @@ weaviate-server:
 		CGO_ENABLED=0 GOBIN="$(GO_BIN)" go install \
 			github.com/weaviate/weaviate/cmd/weaviate-server@$(WEAVIATE_VERSION); \
 	else echo "Weaviate: no server and no Go to build one; its tests are skipped"; fi
+
+# The report's tests look at it in the machine's own Chromium or Chrome; without one they are skipped and say so.
+browser:
+	@for name in chromium chromium-browser google-chrome google-chrome-stable; do \
+		if command -v $$name >/dev/null 2>&1; then echo "browser: `command -v $$name`"; exit 0; fi; done; \
+	if [ "`id -u`" = 0 ] && command -v apt-get >/dev/null 2>&1; then \
+		echo "browser: installing Debian's chromium"; \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium; \
+	else echo "browser: none, and no way to install one; the tests that need it are skipped"; fi
 
 lint: $(TEST_READY)
 	$(VENV)/bin/ruff check .
