@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 Floats: TypeAlias = NDArray[np.float64]
 
 FEWEST_DIFFERING = 6  # below it no sign test of two sides reaches p <= 0.05: 2 * 0.5 ** 5 = 0.0625
-_GRID_STEPS = 8_192  # graded sums are rounded to this many steps: finer than any score is meant
+_FEWEST_STEPS = 4_094  # of the grid that graded sums are rounded to; two less than a power of two, as all grids
+_STEPS_A_CLUSTER = 16  # on average: rounding then moves a total by about a hundredth of its spread
+_MOST_WHOLE_STEPS = 8_190  # whole sums are taken as they are up to this total
 _CELLS_AT_ONCE = 4_000_000  # 32 MB of floats: what one chunk may hold
 
 
@@ -83,8 +85,8 @@ def sign_flip_test(sums: Floats) -> Floats:
     whose total is at least as far from zero (Fisher, The Design of Experiments, 1935, section 21; for clusters:
     Gail et al., Statistics in Medicine 15 (1996) 1069). All patterns are counted, none are drawn: the distribution
     of the total is the product of cosines, transformed back (Pagano and Tritchler, JASA 78 (1983) 435). With one
-    yes/no case a cluster this is the exact McNemar test. Sums that are not whole are rounded to 8,192 steps of their
-    total, which keeps the test exact.
+    yes/no case a cluster this is the exact McNemar test. Sums that are not whole are rounded to 16 steps a
+    cluster or more, which keeps the test exact.
     """
     rows = np.atleast_2d(np.asarray(sums, dtype=float))
     signed = _on_grid(rows.reshape(-1, rows.shape[-1]))
@@ -98,9 +100,14 @@ def sign_flip_test(sums: Floats) -> Floats:
 
 def _on_grid(rows: Floats) -> NDArray[np.int64]:
     totals = np.abs(rows).sum(axis=1, keepdims=True)
-    is_whole = np.all(rows == np.rint(rows), axis=1, keepdims=True) & (totals <= _GRID_STEPS)
-    unit = np.where(is_whole | (totals == 0), 1.0, totals / _GRID_STEPS)
+    is_whole = np.all(rows == np.rint(rows), axis=1, keepdims=True) & (totals <= _MOST_WHOLE_STEPS)
+    steps = max(_FEWEST_STEPS, _power_of_two(_STEPS_A_CLUSTER * rows.shape[1]) - 2)
+    unit = np.where(is_whole | (totals == 0), 1.0, totals / steps)
     return np.rint(rows / unit).astype(np.int64)
+
+
+def _power_of_two(least: int) -> int:
+    return 1 << (least - 1).bit_length()
 
 
 def _row_chunks(steps: NDArray[np.int64]) -> Iterator[slice]:
@@ -110,18 +117,33 @@ def _row_chunks(steps: NDArray[np.int64]) -> Iterator[slice]:
 
 def _tail(signed: NDArray[np.int64], steps: NDArray[np.int64]) -> Floats:
     """Return P(|total| >= |observed|) over all sign patterns, for rows of whole steps."""
-    from scipy.fft import irfft, next_fast_len
+    from scipy.fft import irfft
 
     observed, largest = np.abs(signed.sum(axis=1)), int(steps.sum(axis=1).max())
-    length = next_fast_len(2 * largest + 2, real=True)
-    angles = 2 * np.pi / length * np.arange(length // 2 + 1)
-    transformed = np.ones((len(steps), len(angles)))
-    for step in np.unique(steps[steps > 0]):
-        transformed *= np.cos(angles * step) ** (steps == step).sum(axis=1)[:, None]
-    upper = np.cumsum(irfft(transformed, length, axis=1)[:, largest::-1], axis=1)[:, ::-1]
+    length = _power_of_two(2 * largest + 2)
+    upper = np.cumsum(irfft(_cosine_products(steps, length), length, axis=1)[:, largest::-1], axis=1)[:, ::-1]
     p_values = 2 * np.take_along_axis(upper, observed[:, None], axis=1)[:, 0]
     fewest = np.ldexp(1.0, 1 - (steps > 0).sum(axis=1))  # one pattern of each sign: no p value is smaller
     return np.where(observed == 0, 1.0, np.clip(p_values, fewest, 1.0))
+
+
+def _cosine_products(steps: NDArray[np.int64], length: int) -> Floats:
+    """Return the product over clusters of cos(2 pi j step / length) for j up to length / 2, a row for each of `steps`.
+
+    Equal steps are raised to their number; where nearly every step is another one, each is looked up.
+    """
+    places = np.arange(length // 2 + 1, dtype=np.int32)
+    table = np.cos(2 * np.pi / length * np.arange(length))
+    distinct = np.unique(steps[steps > 0])
+    products = np.ones((len(steps), len(places)))
+    if len(distinct) <= steps.shape[1]:
+        for step in distinct:
+            products *= table[places * step & length - 1] ** (steps == step).sum(axis=1)[:, None]
+        return products
+    for row, own in enumerate(steps.astype(np.int32)):
+        for step in own:
+            products[row] *= table[places * step & length - 1]
+    return products
 
 
 def holm(p_values: Floats) -> Floats:

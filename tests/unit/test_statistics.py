@@ -51,7 +51,7 @@ def test_sign_flip_test_of_graded_scores_counts_every_pattern():
     sums = np.random.default_rng(5).normal(0.3, 1.0, size=12)
     patterns = np.array(list(itertools.product([-1, 1], repeat=12)))
     share = (np.abs(patterns @ sums) >= abs(sums.sum()) - 1e-12).mean()
-    assert sign_flip_test(sums) == pytest.approx(share, abs=0.003)
+    assert sign_flip_test(sums) == pytest.approx(share, abs=0.005)
 
 
 def test_sign_flip_test_of_five_clusters_is_never_significant():
