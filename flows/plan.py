@@ -13,10 +13,11 @@ from typing import Literal
 from flows.build import Job, ingest_spec, load_job, remedies
 from flows.parts import Parts, sealed_snapshots, split_settings
 from flows.stages.contexts import Question, ask
-from flows.stages.data import Contract, contract_fingerprint, pairs_snapshot, read_questions
+from flows.stages.data import Contract, contract_fingerprint, evenly_spaced, pairs_snapshot, read_questions
 from flows.stages.deciding import decide
 from flows.stages.evaluation import arm_fingerprint, recorded_result
 from flows.stages.index import IndexState
+from flows.stages.power import power_for
 from flows.stages.remedies import Remedied, recorded_remedy
 from flows.stages.tuning import recorded_adapter
 from pipelines.documents import read_documents
@@ -25,7 +26,7 @@ from pipelines.ingest import source_digest
 from pipelines.questions import read_cases, read_pairs
 from pipelines.spec import IngestSpec
 from pipelines.warehouse import Warehouse
-from steelyard.records import Adapter, Arm, Case, Document, Pair, Scorecard, Snapshot, TuneDecision
+from steelyard.records import Adapter, Arm, Case, Document, Pair, Power, Scorecard, Snapshot, TuneDecision
 
 Action = Literal["run", "up to date", "depends"]
 
@@ -49,17 +50,26 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """The steps of a run in their order."""
+    """The steps of a run in their order, and how small a difference its gate will see."""
 
     project: str
     precision: str
     steps: tuple[Step, ...]
+    power: Power
 
 
 def make_plan(project_file: Path, *, profile: str | None = None, overrides: Sequence[str] = ()) -> Plan:
     """Return what a run would do; raises what is wrong with the project file or its sources."""
     job = load_job(project_file, profile=profile, overrides=overrides)
-    return Plan(job.project.name, f"{job.precision.dtype} on {job.precision.device}", tuple(_steps(job)))
+    precision = f"{job.precision.dtype} on {job.precision.device}"
+    return Plan(job.project.name, precision, tuple(_steps(job)), power_for(job, _cases(job)))
+
+
+def _cases(job: Job) -> list[Case]:
+    """Return the cases as their file has them now."""
+    spec = ingest_spec(job)
+    rows = read_cases(spec.cases, max_bytes=spec.limits.max_document_bytes)
+    return evenly_spaced([row for row in rows if isinstance(row, Case)], job.project.sources.cases.sample)
 
 
 def _steps(job: Job) -> list[Step]:

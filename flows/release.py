@@ -20,9 +20,10 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import verdict_artifact
-from flows.build import Job, gate_rules, load_job
+from flows.build import Job, load_job
 from flows.parts import Parts
 from flows.progress import RunLog
+from flows.stages.baseline import Baseline, champion_baseline
 from flows.stages.contexts import Question, ask
 from flows.stages.costs import with_costs
 from flows.stages.data import accept, ingest_sources, pairs_snapshot
@@ -33,17 +34,18 @@ from flows.stages.evaluation import ArmResult, evaluate_arm
 from flows.stages.index import IndexState, index_documents
 from flows.stages.judging import judge_answers, with_judge
 from flows.stages.latency import measure_latencies
+from flows.stages.power import announce_power, power_warnings
 from flows.stages.promotion import record, register_winner
 from flows.stages.remedies import Remedied, choose_remedy
 from flows.stages.replay import Replay, replay_update
+from flows.stages.ruling import rule_on_arms
 from flows.stages.tuning import Tuned, tune
 from pipelines.ingest import IngestReport
 from steelyard.dossier.files import PAGE
 from steelyard.errors import ServiceError
 from steelyard.fingerprint import digest
-from steelyard.gate.judge import judge
 from steelyard.progress import Progress
-from steelyard.records import Arm, Judgement, Scorecard
+from steelyard.records import Arm, Scorecard
 from steelyard.report import Digests, RunReport, Work
 
 CHEAP_ARMS: tuple[Arm, ...] = ("base", "rag")
@@ -83,15 +85,13 @@ train = _stage("tune", retries=1)(tune)
 replay = _stage("replay", retries=1)(replay_update)
 latency = _stage("latency")(measure_latencies)
 ask_judge = _stage("judge", retries=1)(judge_answers)
+compare_champion = _stage("baseline", retries=1)(champion_baseline)
+gate = _stage("gate")(rule_on_arms)
 report = _stage("report")(make_report)
 record_evidence = _stage("record evidence", retries=2)(record)
 promote = _stage("promote", retries=2)(register_winner)
 
 
-@_stage("gate")
-def gate(job: Job, scorecards: dict[Arm, Scorecard], question: Question) -> Judgement:
-    """Rule on every arm."""
-    return judge(scorecards, gate_rules(job), cases=question.contract.cases)
 
 
 @flow(name="release", flow_run_name="release of {project_file}", validate_parameters=True)
@@ -133,6 +133,7 @@ def _release(job: Job, override: Override | None) -> RunReport:
         with clock.time("index"):
             state = index(job, parts, data)
         question = ask(job, contract, state, data.snapshots[-1], pairs_snapshot(job, data.snapshots, contract))
+        power = announce_power(job, contract.cases)
         with clock.time("remedies"):
             remedied = remedy(job, parts, question)
         question = replace(question, remedy=remedied.remedy)
@@ -155,8 +156,10 @@ def _release(job: Job, override: Override | None) -> RunReport:
         with clock.time("judge"):
             judged = ask_judge(job, results, question)
         scorecards = with_judge(with_costs(job, results, measured, replayed, state=state, tuned=tuned), judged)
-        judgement = gate(job, scorecards, question)
         digests = _digests(data, state, question, results, tuned)
+        with clock.time("baseline"):
+            champion = compare_champion(job, parts, question, scorecards, digests)
+        judgement = gate(job, question, scorecards, digests, baseline=champion, power=power)
         weighed = Weighed(scorecards, judgement, digests, decision, adapter, results, judged.notes)
         with clock.time("report"):
             folder = report(job, question, weighed)
@@ -179,13 +182,13 @@ def _release(job: Job, override: Override | None) -> RunReport:
         power=judgement.power,
         baseline=judgement.baseline,
         scores={arm: card.metrics for arm, card in scorecards.items()},
-        work=_work(data, state, [*results.values(), remedied, replayed], measured.tokens_generated, tuned),
+        work=_work(data, state, [*results.values(), remedied, replayed, champion], measured.tokens_generated, tuned),
         digests=digests,
         seconds=clock.seconds,
         model_version=version,
         report=str(folder / PAGE),
         refused=contract.refused,
-        warnings=(*contract.warnings, *judged.notes),
+        warnings=(*contract.warnings, *judged.notes, *power_warnings(job, power), *champion.warnings),
         currency=job.project.costs.currency,
     )
 
@@ -242,7 +245,7 @@ def _digests(
 def _work(
     data: IngestReport,
     state: IndexState,
-    answered: Sequence[ArmResult | Remedied | Replay],
+    answered: Sequence[ArmResult | Remedied | Replay | Baseline],
     latency_tokens: int,
     tuned: Tuned | None,
 ) -> Work:

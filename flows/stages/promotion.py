@@ -73,7 +73,7 @@ def register_winner(job: Job, parts: Parts, question: Question, weighed: Weighed
     arm = weighed.promoted
     if arm is None:
         return None
-    bundle, uri = _bundle(job, parts, question, weighed, arm), tracking(job).uri
+    bundle, uri = bundle_of(job, parts, question, weighed.digests, arm), tracking(job).uri
     is_reviewed = job.project.promotion.review == "required"
     with job.workspace.moving_champion():
         standing = find_standing(bundle.name, bundle_fingerprint(bundle), uri)
@@ -136,8 +136,9 @@ def _put_up(
 def _evidence_fingerprint(job: Job, question: Question, weighed: Weighed) -> str:
     scores = {arm: card.metrics for arm, card in weighed.scorecards.items()}  # with latency and costs
     cases, is_tuned = question.contract.cases_digest, weighed.decision.is_tuning_worthwhile
+    verdicts = weighed.judgement.verdicts  # which depend on the champion, too
     versions = [GATE_VERSION, REPORT_VERSION, TRACES_VERSION]
-    return digest([weighed.digests, cases, scores, gate_rules(job), is_tuned, versions])
+    return digest([weighed.digests, cases, scores, gate_rules(job), is_tuned, verdicts, versions])
 
 
 def _evidence(job: Job, fingerprint: str, question: Question, weighed: Weighed, report: Path | None) -> Evidence:
@@ -194,7 +195,8 @@ def _parameters(job: Job, question: Question) -> dict[str, str | int | float | b
     }
 
 
-def _bundle(job: Job, parts: Parts, question: Question, weighed: Weighed, arm: Arm) -> Bundle:
+def bundle_of(job: Job, parts: Parts, question: Question, digests: Digests, arm: Arm) -> Bundle:
+    """Return an arm as it is now, with everything that its answers depend on."""
     project, is_retrieving = job.project, arm in RETRIEVING_ARMS
     retrieval = project.index.retrieval
     return Bundle(
@@ -206,7 +208,7 @@ def _bundle(job: Job, parts: Parts, question: Question, weighed: Weighed, arm: A
         prompt=PromptSettings(project.task.instructions, example_turns(job, parts, arm, question)),
         decoding=decoding(job, question.remedy),
         output=TaskOutput(project.task.output.format, project.task.output.citation_field),
-        digests=weighed.digests,
+        digests=digests,
         embedder=pinned_embedder(job) if is_retrieving else None,
         retrieval=RetrievalSettings(retrieval.top_k, retrieval.alpha) if is_retrieving else None,
         index=_index_reference(job, question) if is_retrieving else None,

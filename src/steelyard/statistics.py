@@ -132,7 +132,7 @@ def _cosine_products(steps: NDArray[np.int64], length: int) -> Floats:
 
     Equal steps are raised to their number; where nearly every step is another one, each is looked up.
     """
-    places = np.arange(length // 2 + 1, dtype=np.int32)
+    places: NDArray[np.int32] = np.arange(length // 2 + 1, dtype=np.int32)
     table = np.cos(2 * np.pi / length * np.arange(length))
     distinct = np.unique(steps[steps > 0])
     products = np.ones((len(steps), len(places)))

@@ -171,7 +171,7 @@ def test_judge_budget_rejects_what_costs_too_much():
 
 def test_judge_ceiling_counts_what_was_not_scored_as_a_fault():
     """Under a maximum a missing score is the worst one, not a zero; a missing cost keeps no budget."""
-    half = Score(0.0, 100, not_scored=50)
+    half = Score(0.5, 100, not_scored=50)
     rag = card("rag", 60)
     rag = replace(rag, metrics={**rag.metrics, "unsupported": half, "cost_per_1000_queries": half})
     for metric, measured in (("unsupported", 0.5), ("cost_per_1000_queries", None)):

@@ -60,6 +60,9 @@ def show_plan(session: Session, made: Plan) -> None:
         table.add_row(step.stage, Text(step.action, style=_STYLES[step.action]), step.reason, amounts, estimate)
     session.console.print(table)
     session.console.print(_summary(made))
+    from steelyard.gate.power import power_in_words
+
+    session.console.print(f"{power_in_words(made.power)}.", soft_wrap=True)
 
 
 def _summary(made: Plan) -> str:

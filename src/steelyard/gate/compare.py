@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from steelyard.gate.rules import GateRules, Measure
+from steelyard.gate.rules import SHARES_OF_FAULTS, GateRules, Measure
 from steelyard.records import Case, CaseKind, Comparison, Interval, Scorecard
 from steelyard.statistics import (
     Bounds,
@@ -102,14 +102,12 @@ class Sample:
 
     def own_values(self, card: Scorecard, metric: str, kind: CaseKind | None) -> Floats:
         """Return an arm's scores (cases,), NaN where the metric does not apply or the case is of another kind."""
-        return np.array(
-            [
-                (card.by_case[case][metric] or 0.0)
-                if metric in card.by_case.get(case, {}) and kind in {None, own_kind}
-                else np.nan
-                for case, own_kind in zip(self.ids, self.kinds, strict=True)
-            ]
-        )
+        missing = float(metric in SHARES_OF_FAULTS)
+        found = [
+            card.by_case.get(case, {}).get(metric, np.nan) if kind in {None, own_kind} else np.nan
+            for case, own_kind in zip(self.ids, self.kinds, strict=True)
+        ]
+        return np.array([missing if value is None else value for value in found])
 
 
 def contrasts(

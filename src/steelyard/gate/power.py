@@ -94,8 +94,12 @@ def power_effect(cluster_sizes: tuple[int, ...], *, correlation: float) -> float
     1 + (m - 1) * correlation, with m the mean size of the cluster that a case is in (Kish 1965, 8.2; unequal sizes:
     Kerry and Bland, Statistics in Medicine 20 (2001) 377).
     """
-    mean_size = sum(size * size for size in cluster_sizes) / max(sum(cluster_sizes), 1)
-    return 1.0 + max(mean_size - 1.0, 0.0) * correlation
+    return 1.0 + max(mean_cluster_size(cluster_sizes) - 1.0, 0.0) * correlation
+
+
+def mean_cluster_size(cluster_sizes: tuple[int, ...]) -> float:
+    """Return the mean size of the cluster that a case is in: large ones count as often as they have cases."""
+    return sum(size * size for size in cluster_sizes) / max(sum(cluster_sizes), 1)
 
 
 def expected_power(

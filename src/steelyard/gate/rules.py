@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 
 from steelyard.records import ARMS, Arm, CaseKind, Interval, Rule, Score, Scorecard
 
-# Shares in which less is better; their worst value is 1. Everything else with a maximum has no worst value.
-_SHARES_OF_FAULTS = frozenset({"false_refusal", "unsupported"})
+SHARES_OF_FAULTS = frozenset({"false_refusal", "unsupported"})  # a missing score counts 1 in their means
 
 Measure = tuple[str, CaseKind | None]  # a metric, over cases of one kind or over all
 
@@ -128,12 +127,10 @@ def _bound(limit: Limit, baseline: Baseline) -> tuple[float | None, bool, str]:
 
 
 def _counted_against(score: Score, metric: str, *, is_floor: bool) -> float | None:
-    """Return a mean in which what was not scored counts as the worst: 0 under a floor, 1 for a share of faults.
+    """Return a mean in which what was not scored counts against the arm, or None where it does not.
 
-    A cost or a time that was not measured has no worst value: None.
+    A mean counts a missing score as 0, in a share of faults as 1. A cost or a time has no worst value: under a
+    maximum, one that was not measured for every case is not kept.
     """
-    if score.value is None or is_floor or not score.not_scored:
-        return score.value  # a mean counts a missing score as 0 already
-    if metric in _SHARES_OF_FAULTS:
-        return score.value + score.not_scored / score.n
-    return None
+    is_counted = is_floor or not score.not_scored or metric in SHARES_OF_FAULTS
+    return score.value if is_counted else None

@@ -125,6 +125,27 @@ def bundle_fingerprint(bundle: Bundle) -> str:
     )
 
 
+def answering_fingerprint(bundle: Bundle) -> str:
+    """Return the identity of how a bundle answers from what is published now, whatever it was measured on.
+
+    Two bundles with the same one give the same answers. Only the adapter's digest counts: the others say which data
+    and answers an evaluation saw.
+    """
+    return digest(
+        {
+            "arm": bundle.arm,
+            "base_model": [bundle.base_model.identity, bundle.base_model.dtype],
+            "adapter": bundle.digests.adapter if bundle.has_adapter else None,
+            "prompt": bundle.prompt,
+            "decoding": bundle.decoding,
+            "output": bundle.output,
+            "embedder": None if bundle.embedder is None else [bundle.embedder.identity, bundle.embedder.dtype],
+            "retrieval": bundle.retrieval,
+            "index": None if bundle.index is None else [bundle.index.store, bundle.index.collection],
+        }
+    )
+
+
 def check_bundle(bundle: Bundle) -> None:
     """Raise when a bundle could not be served or must not be stored.
 

@@ -26,6 +26,36 @@ SELECT alias, version FROM registered_model_aliases WHERE workspace = 'default' 
 _TAGS = """
 SELECT "key", value FROM model_version_tags WHERE workspace = 'default' AND name = ? AND version = ?
 """
+_WITH_ALIAS = """
+SELECT versions.version, versions.source, tags.value
+FROM registered_model_aliases AS aliases
+JOIN model_versions AS versions
+  ON versions.workspace = aliases.workspace AND versions.name = aliases.name AND versions.version = aliases.version
+LEFT JOIN model_version_tags AS tags
+  ON tags.workspace = versions.workspace AND tags.name = versions.name AND tags.version = versions.version
+  AND tags."key" = ?
+WHERE aliases.workspace = 'default' AND aliases.name = ? AND aliases.alias = ?
+"""
+
+
+class Held(NamedTuple):
+    """The version that has an alias: where its files are, and the value of one of its tags."""
+
+    version: str
+    source: str
+    tag: str | None
+
+
+def alias_in_sqlite(database: Path, *, name: str, alias: str, tag: str) -> list[Held] | None:
+    """Return the version of a model that has an alias, an empty list without one; None when the file cannot tell."""
+    if not database.is_file():
+        return []
+    try:
+        with closing(sqlite3.connect(f"{database.resolve().as_uri()}?mode=ro", uri=True, timeout=10)) as connection:
+            rows = connection.execute(_WITH_ALIAS, (tag, name, alias)).fetchall()
+    except sqlite3.Error:
+        return None
+    return [Held(str(version), str(source), value) for version, source, value in rows]
 
 
 class Found(NamedTuple):

@@ -53,18 +53,17 @@ def open_bundle(
             question, instructions=bundle.prompt.instructions, examples=bundle.prompt.examples, hits=hits
         ),
         cite=lambda text, hits: cited_passages(text, hits, citation_field=bundle.output.citation_field),
-        search=_search(bundle, index_settings, cache or default_cache(), progress or Silent()),
+        search=open_search(bundle, index_settings, cache or default_cache(), progress or Silent()),
     )
 
 
-def _generate(
-    bundle: Bundle, adapter_folder: Path | None, cache: Path, progress: Progress
-) -> Callable[[Sequence[Prompt]], list[Completion]]:
+def open_generator(bundle: Bundle, adapter_folder: Path | None, *, cache: Path, progress: Progress) -> LocalGenerator:
+    """Return the bundle's model, with its adapter where the arm is tuned; raises as `open_bundle` does."""
     adapter = _same_adapter(bundle, adapter_folder) if bundle.has_adapter else None
     pinned = bundle.base_model
     source = _same_model(pinned)
     precision = choose_precision(cast(RequestedPrecision, pinned.dtype))
-    generator = LocalGenerator(
+    return LocalGenerator(
         resolve(source, sha256=pinned.sha256, cache=cache, progress=progress),
         model_identity=pinned.identity,
         dtype=precision.dtype,
@@ -72,6 +71,12 @@ def _generate(
         adapter=adapter,
         adapter_fingerprint=None if adapter is None else bundle.digests.adapter,
     )
+
+
+def _generate(
+    bundle: Bundle, adapter_folder: Path | None, cache: Path, progress: Progress
+) -> Callable[[Sequence[Prompt]], list[Completion]]:
+    generator = open_generator(bundle, adapter_folder, cache=cache, progress=progress)
 
     def generate(prompts: Sequence[Prompt]) -> list[Completion]:
         starts = range(0, len(prompts), _QUESTIONS_PER_BATCH)
@@ -81,9 +86,10 @@ def _generate(
     return generate
 
 
-def _search(
+def open_search(
     bundle: Bundle, index_settings: Mapping[str, Any] | None, cache: Path, progress: Progress
 ) -> Callable[[Sequence[str]], Retrieval] | None:
+    """Return the bundle's search in the snapshot that it is served from, or None where the arm does not retrieve."""
     if bundle.index is None or bundle.embedder is None or bundle.retrieval is None:
         return None
     reference, retrieval = bundle.index, bundle.retrieval
