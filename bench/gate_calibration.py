@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from steelyard.gate.power import Test, power_effect, power_of
+from steelyard.gate.power import Criterion, power_effect, power_of
 from steelyard.gate.rules import GateRules
 from steelyard.statistics import (
     Clustered,
@@ -235,7 +235,7 @@ def announced_power(cell: Cell, *, difference: float, disagreement: float) -> fl
         cell.cases / effect,
         difference=difference,
         disagreement=disagreement,
-        test=Test(RULES.significance, RULES.margin),
+        test=Criterion(RULES.significance, RULES.margin),
     )
 
 

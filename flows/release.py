@@ -45,7 +45,7 @@ from steelyard.dossier.files import PAGE
 from steelyard.errors import ServiceError
 from steelyard.fingerprint import digest
 from steelyard.progress import Progress
-from steelyard.records import Arm, Scorecard
+from steelyard.records import Arm
 from steelyard.report import Digests, RunReport, Work
 
 CHEAP_ARMS: tuple[Arm, ...] = ("base", "rag")

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from flows.build import Job, gate_rules
 from steelyard.errors import GateError
 from steelyard.gate.expectation import Expectation, compared_clusters, measured
-from steelyard.gate.power import Test, expected_power, power_in_words
+from steelyard.gate.power import Criterion, expected_power, power_in_words
 from steelyard.records import Arm, Case, Power, Scorecard
 
 _STAGE, _LATEST = "disagreement", "latest"  # in the ledger: what the newest evaluation showed
@@ -28,7 +28,7 @@ def power_for(job: Job, cases: Sequence[Case]) -> Power:
         disagreement=expected.disagreement,
         correlation=expected.correlation,
         power=settings.target,
-        test=Test(objective.significance, objective.margin),
+        test=Criterion(objective.significance, objective.margin),
     )
 
 

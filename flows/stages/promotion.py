@@ -45,7 +45,7 @@ from steelyard.promote.seal import evidence_digest
 from steelyard.promote.traces import CODE_VERSION as TRACES_VERSION
 from steelyard.promote.traces import ArmTraces
 from steelyard.records import ARMS, RETRIEVING_ARMS, Arm
-from steelyard.report import ModelVersion
+from steelyard.report import Digests, ModelVersion
 from steelyard.review.decision import NO_CHAMPION
 from steelyard.review.smoke import choose_cases, smoke_cases_to_json
 from steelyard.serving import MODEL_CODE

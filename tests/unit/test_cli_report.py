@@ -94,7 +94,7 @@ def test_report_shows_each_arm_with_scores_costs_and_ruling():
     assert text.index(base) < text.index(rag)
     cells = [cell.strip() for cell in rag.split("│")[1:-1]]
     assert cells == [
-        "rag", "0.40", "0.85 (2 not scored)", "0.50", "0.25", "1,234 + 40", "1.3 s", "1 min 15 s", "–", "promote",
+        "rag", "0.40 [0.31, 0.49]", "0.85 (2 not scored)", "0.50", "0.25", "1,234 + 40", "1.3 s", "1 min 15 s", "–", "promote",
     ]  # fmt: skip
     assert base.split("│")[2].strip() == "–"
     for heading in ("fact", "format", "refusal", "citation", "tokens", "p50 latency", "set-up", "update", "verdict"):
@@ -107,6 +107,8 @@ def test_report_tells_verdict_reasons_work_and_digests():
     assert "rag is promoted: mine version 3, models:/mine@champion" in text
     assert "rag: promote - the only arm that reaches the minimum" in text
     assert "Tuning: skipped - there are no training pairs" in text
+    assert "Power: 130 cases of 40 documents, 20% disagreement: this gate can see 11 points" in text
+    assert "Baseline: rag" in text
     assert "Warning: few cases" in text
     assert "2 rows are in quarantine" in text
     assert "0 answers generated, 0 tokens generated, 0 steps trained" in text

@@ -229,3 +229,20 @@ def test_load_pairs_as_of_needs_a_snapshot_of_that_date(project_file):
     message = problems_of(project_file)
     assert "sources.pairs.as_of is 2025-01-01" in message
     assert "no dated snapshots" in message
+
+
+@pytest.mark.parametrize(
+    ("gate", "told"),
+    [
+        ("guard_rails: [{metric: accuracy, minimum: 0.5}]", "gate.guard_rails.0.metric"),
+        ("guard_rails: [{metric: format, minimum: 0.5, drop: 0.1}]", "exactly one of minimum, maximum, drop and rise"),
+        ("budgets: [{metric: format, maximum: 1}]", "gate.budgets.0.metric"),
+        ("preference: [rag, base]", "each of base, rag, tuned and hybrid once"),
+        ("power: {difference: 0.04}", "no number of cases shows a difference that does not count"),
+    ],
+)
+def test_load_gate_rule_that_cannot_be_kept_is_refused(project_file, gate, told):
+    """A rule on an unknown metric, or one that contradicts itself, is an error of the file and names its line."""
+    message = problems_of(rewritten(project_file, "name: mine", f"name: mine\ngate: {{{gate}}}"))
+    assert told in message
+    assert f"{project_file}:2" in message

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from steelyard.cli.words import count_of, duration, share
+from steelyard.gate.power import power_in_words
 from steelyard.metrics import metric
 from steelyard.records import ARMS, Arm, Score
 from steelyard.report import RunReport
@@ -57,9 +58,10 @@ def verdict_table(report: RunReport) -> Any:
 
 
 def _cells(report: RunReport, arm: Arm) -> tuple[str, ...]:
-    scores = report.scores[arm].get
+    scores, intervals = report.scores[arm].get, report.intervals.get(arm, {})
     return (
-        *(share(scores(name)) for name in ("fact", "format", "refusal", "citation")),
+        share(scores("fact"), intervals.get("fact")),
+        *(share(scores(name)) for name in ("format", "refusal", "citation")),
         f"{count_of(scores('prompt_tokens'))} + {count_of(scores('completion_tokens'))}",
         *(duration(scores(name)) for name in ("latency_p50_seconds", "setup_seconds", "update_seconds")),
     )
@@ -82,6 +84,9 @@ def details(report: RunReport) -> Iterator[str]:
             verdict = report.verdicts[arm]
             yield f"  {arm}: {verdict.ruling} - {'; '.join(verdict.reasons)}"
     yield from upkeep_in_words(report)
+    if report.power is not None:
+        yield f"Power: {power_in_words(report.power)}"
+    yield f"Baseline: {report.baseline}"
     decision = report.decision
     yield f"Tuning: {_ACTIONS[decision.action]} - {'; '.join(decision.reasons)}"
     for reason in decision.would_change:

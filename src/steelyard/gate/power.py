@@ -17,14 +17,14 @@ _DEVIATIONS = 6.0  # how far from its mean a count is looked at: what is beyond 
 _PRECISION = 0.0005  # of a detectable difference: a twentieth of a point
 
 
-class Test(NamedTuple):
+class Criterion(NamedTuple):
     """A decision to be made: the largest p value and the margin that a difference has to exceed."""
 
     significance: float
     margin: float
 
 
-def power_of(cases: float, *, difference: float, disagreement: float, test: Test) -> float:
+def power_of(cases: float, *, difference: float, disagreement: float, test: Criterion) -> float:
     """Return the probability that a true difference is found in so many independent cases.
 
     `disagreement` is the share of cases that one arm gets right and the other wrong. The sum is exact over the
@@ -32,7 +32,7 @@ def power_of(cases: float, *, difference: float, disagreement: float, test: Test
     Duffy, Biometrics 40 (1984) 1005).
     """
     import numpy as np
-    from scipy.stats import binom
+    from scipy.special import bdtr, bdtrik, gammaln, xlog1py, xlogy
 
     total = max(round(cases), 1)
     disagreement = min(max(disagreement, difference), 1.0)
@@ -43,16 +43,19 @@ def power_of(cases: float, *, difference: float, disagreement: float, test: Test
         max(FEWEST_DIFFERING, int(total * disagreement - reach)),
         min(total, math.ceil(total * disagreement + reach)) + 1,
     )
-    allowed = binom.ppf(test.significance / 2, discordant, 0.5)
-    allowed -= binom.cdf(allowed, discordant, 0.5) > test.significance / 2  # most losses that are still significant
+    # the most losses that are still significant; -1 where none are few enough
+    allowed = np.ceil(np.nan_to_num(bdtrik(test.significance / 2, discordant, 0.5)))
+    allowed -= bdtr(allowed, discordant, 0.5) > test.significance / 2
     beyond_margin = np.ceil((discordant - test.margin * total) / 2) - 1  # wins - losses > margin * total
     losses = np.minimum(allowed, beyond_margin)
     chance_of_loss = (disagreement - difference) / (2 * disagreement)
-    found = binom.cdf(losses, discordant, chance_of_loss) * binom.pmf(discordant, total, disagreement)
-    return float(found.sum())
+    found = np.where(losses < 0, 0.0, bdtr(np.maximum(losses, 0), discordant, chance_of_loss))
+    ways = gammaln(total + 1) - gammaln(discordant + 1) - gammaln(total - discordant + 1)
+    chances = np.exp(ways + xlogy(discordant, disagreement) + xlog1py(total - discordant, -disagreement))
+    return float((found * chances).sum())
 
 
-def detectable_difference(cases: float, *, disagreement: float, power: float, test: Test) -> float | None:
+def detectable_difference(cases: float, *, disagreement: float, power: float, test: Criterion) -> float | None:
     """Return the smallest true difference that is found with this power; None where not even the largest is."""
     if power_of(cases, difference=1.0, disagreement=1.0, test=test) < power:
         return None
@@ -66,7 +69,7 @@ def detectable_difference(cases: float, *, disagreement: float, power: float, te
     return high
 
 
-def cases_to_find(*, difference: float, disagreement: float, power: float, test: Test) -> int | None:
+def cases_to_find(*, difference: float, disagreement: float, power: float, test: Criterion) -> int | None:
     """Return how many independent cases find a true difference with this power; None where no number does.
 
     A difference of no more than the margin is never found reliably, however many cases there are.
@@ -109,7 +112,7 @@ def expected_power(
     disagreement: float,
     correlation: float,
     power: float,
-    test: Test,
+    test: Criterion,
 ) -> Power:
     """Return what a gate will see in an evaluation whose cases come in clusters of these sizes."""
     cases = sum(cluster_sizes)

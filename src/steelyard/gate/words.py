@@ -6,7 +6,7 @@ Belongs here: sentences about comparisons. Not here: deciding (see `judge`).
 from __future__ import annotations
 
 from steelyard.gate.compare import Contrast
-from steelyard.gate.power import Test, cases_to_find
+from steelyard.gate.power import Criterion, cases_to_find
 from steelyard.gate.rules import GateRules
 from steelyard.records import Interval
 from steelyard.statistics import FEWEST_DIFFERING
@@ -73,7 +73,7 @@ def _cases_that_settle(contrast: Contrast, rules: GateRules, *, comparisons: int
         difference=difference,
         disagreement=contrast.disagreement,
         power=rules.power,
-        test=Test(rules.significance / max(comparisons, 1), rules.margin),
+        test=Criterion(rules.significance / max(comparisons, 1), rules.margin),
     )
     if needed is None:
         return f"no number of cases settles a difference as near to the margin of {rules.margin:g}"
