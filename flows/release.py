@@ -92,8 +92,6 @@ record_evidence = _stage("record evidence", retries=2)(record)
 promote = _stage("promote", retries=2)(register_winner)
 
 
-
-
 @flow(name="release", flow_run_name="release of {project_file}", validate_parameters=True)
 def release(
     project_file: str,

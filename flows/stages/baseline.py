@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from flows.build import Job, output_rules, tracking
 from flows.parts import Parts
@@ -20,7 +21,7 @@ from steelyard.fingerprint import digest
 from steelyard.promote.bundle import Bundle, answering_fingerprint, bundle_from_json, bundle_to_json
 from steelyard.promote.champion import Champion, fetch_adapter, find_champion, read_bundle
 from steelyard.prompts import plain_prompt, prompt_digest, render_prompt
-from steelyard.records import Answer, Arm, Case, Hit, Prompt, Scorecard
+from steelyard.records import Answer, Arm, Case, Completion, Hit, Prompt, Scorecard
 from steelyard.report import Digests
 from steelyard.serving.opening import open_generator, open_search
 
@@ -80,23 +81,10 @@ def _rescored(job: Job, question: Question, champion: Champion, bundle: Bundle, 
     record = job.workspace.ledger.find("champion", key)
     if record is not None:
         return replace(found, scorecard=codec.validate_python(record["scorecard"]))
-    adapter = None
-    if bundle.has_adapter:
-        place = job.workspace.bundles / champion.fingerprint
-        place.mkdir(parents=True, exist_ok=True)
-        adapter = fetch_adapter(champion, tracking(job).uri, place=place)
     cases = question.contract.cases
     hits = _hits(job, bundle, cases)
     prompts = [_prompt(bundle, case, hits.get(case.id)) for case in cases]
-    completed = answers.complete(
-        prompts,
-        generator=open_generator(bundle, adapter, cache=job.cache, progress=job.progress),
-        store=answers.AnswerStore(job.workspace.answers),
-        decoding=bundle.decoding,
-        batch_size=job.project.generation.batch_size,
-        task="answer as the champion",
-        progress=job.progress,
-    )
+    completed = _completed(job, champion, bundle, cases, prompts)
     given = {
         case.id: Answer(
             arm=bundle.arm,
@@ -118,6 +106,41 @@ def _rescored(job: Job, question: Question, champion: Champion, bundle: Bundle, 
         answers_generated=completed.generated,
         tokens_generated=completed.generated_tokens,
     )
+
+
+def _completed(
+    job: Job, champion: Champion, bundle: Bundle, cases: Sequence[Case], prompts: Sequence[Prompt]
+) -> answers.Completed:
+    """Complete the prompts in the order of the cases; a retention case is held to no form, as in `evaluation`."""
+    generator = open_generator(bundle, _adapter(job, champion, bundle), cache=job.cache, progress=job.progress)
+    found: dict[str, Completion] = {}
+    generated = tokens = 0
+    for decoding, is_task in ((bundle.decoding, True), (replace(bundle.decoding, constraint=None), False)):
+        some = {
+            case.id: prompt
+            for case, prompt in zip(cases, prompts, strict=True)
+            if (case.kind != "retention") == is_task
+        }
+        done = answers.complete(
+            list(some.values()),
+            generator=generator,
+            store=answers.AnswerStore(job.workspace.answers),
+            decoding=decoding,
+            batch_size=job.project.generation.batch_size,
+            task="answer as the champion",
+            progress=job.progress,
+        )
+        found |= dict(zip(some, done.completions, strict=True))
+        generated, tokens = generated + done.generated, tokens + done.generated_tokens
+    return answers.Completed(tuple(found[case.id] for case in cases), generated, tokens)
+
+
+def _adapter(job: Job, champion: Champion, bundle: Bundle) -> Path | None:
+    if not bundle.has_adapter:
+        return None
+    place = job.workspace.bundles / champion.fingerprint
+    place.mkdir(parents=True, exist_ok=True)
+    return fetch_adapter(champion, tracking(job).uri, place=place)
 
 
 def _fingerprint(job: Job, question: Question, champion: Champion, bundle: Bundle) -> str:

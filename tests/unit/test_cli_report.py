@@ -94,7 +94,8 @@ def test_report_shows_each_arm_with_scores_costs_and_ruling():
     assert text.index(base) < text.index(rag)
     cells = [cell.strip() for cell in rag.split("│")[1:-1]]
     assert cells == [
-        "rag", "0.40 [0.31, 0.49]", "0.85 (2 not scored)", "0.50", "0.25", "1,234 + 40", "1.3 s", "1 min 15 s", "–", "promote",
+        "rag", "0.40 [0.31, 0.49]", "0.85 (2 not scored)", "0.50", "0.25", "1,234 + 40", "1.3 s", "1 min 15 s", "–",
+        "promote",
     ]  # fmt: skip
     assert base.split("│")[2].strip() == "–"
     for heading in ("fact", "format", "refusal", "citation", "tokens", "p50 latency", "set-up", "update", "verdict"):
