@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -10,6 +11,7 @@ import pytest
 import yaml
 
 from steelyard.config.load import load_project
+from steelyard.config.models import GateSettings
 from steelyard.config.schema import project_schema_text
 from steelyard.scaffold import scaffold
 
@@ -103,3 +105,12 @@ _TextDates.yaml_implicit_resolvers = {
 
 def _with_dates_as_text(file: Path):
     return yaml.load(file.read_text(encoding="utf-8"), Loader=_TextDates)  # noqa: S506 - a SafeLoader
+
+
+def test_gate_page_shows_settings_that_load():
+    """The YAML of the page about the gate is a gate that a project file may hold."""
+    page = (CONFIGS.parent / "docs/how-to/gate.md").read_text(encoding="utf-8")
+    block = re.search(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    settings = GateSettings.model_validate(yaml.safe_load(block[1])["gate"])
+    assert len(settings.guard_rails) == 4
+    assert settings.model_copy(update={"guard_rails": (), "budgets": (), "cheaper_wins": None}) == GateSettings()
