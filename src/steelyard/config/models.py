@@ -541,7 +541,7 @@ class PowerSettings(Settings):
     """The true difference that matters: the run warns when there are too few cases to see it."""
     disagreement: Annotated[float, Field(gt=0, le=1)] = 0.2
     """Share of cases that one arm is expected to get right and the other wrong; what was measured replaces it."""
-    correlation: Annotated[float, Field(ge=0, le=1)] = 0.2
+    correlation: Annotated[float, Field(ge=0, le=1)] = 0.3
     """How much cases of one document are expected to rise and fall together; what was measured replaces it."""
 
 
