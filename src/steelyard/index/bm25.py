@@ -9,7 +9,7 @@ here it depends on nothing but its passages.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from steelyard.index.terms import terms
@@ -32,10 +32,20 @@ class Bm25:
     """Keyword search over `entries`, with Lucene's idf: ln(1 + (N - n + 0.5) / (n + 0.5))."""
 
     def __init__(self, entries: Iterable[Entry]) -> None:
-        ordered = sorted(entries)  # so that a lower row is a lower id, and sums run in the same order every time
-        self.ids = [entry.id for entry in ordered]
-        self._document_ids = [entry.document_id for entry in ordered]
-        self._vocabulary, self._weights = _weigh([entry.text for entry in ordered])
+        ids: list[str] = []
+        document_ids: list[str] = []
+
+        def texts() -> Iterator[str]:  # one at a time: a corpus of texts need not fit in memory
+            for entry in entries:
+                ids.append(entry.id)
+                document_ids.append(entry.document_id)
+                yield entry.text
+
+        self._vocabulary, counts = _count(texts())
+        order = sorted(range(len(ids)), key=ids.__getitem__)  # a lower row is a lower id, and sums run in one order
+        self.ids = [ids[row] for row in order]
+        self._document_ids = [document_ids[row] for row in order]
+        self._weights = _weigh(counts[order]) if self._vocabulary else counts.T.tocsr()
 
     def search(
         self, queries: Sequence[str], *, limit: int, document_ids: Collection[str] | None
@@ -76,20 +86,37 @@ class Bm25:
         return {self.ids[row]: float(value) for row, value in zip(rows[order], values[order], strict=True)}
 
 
-def _weigh(texts: Sequence[str]) -> tuple[dict[str, int], Any]:
-    """Return the vocabulary and each term's weight in each text, as a sparse matrix [terms, texts]."""
+def _count(texts: Iterator[str]) -> tuple[dict[str, int], Any]:
+    """Return the vocabulary and how often each term is in each text, as a sparse matrix [texts, terms]."""
     import numpy as np
     from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import CountVectorizer  # type: ignore[import-untyped]
 
-    if not any(terms(text) for text in texts):
-        return {}, csr_matrix((0, len(texts)), dtype=np.float32)
-    vectorizer = CountVectorizer(analyzer=terms, dtype=np.float32)
-    counts = vectorizer.fit_transform(texts)
+    vectorizer, seen = CountVectorizer(analyzer=terms, dtype=np.float32), 0
+
+    def counted() -> Iterator[str]:
+        nonlocal seen
+        for text in texts:
+            seen += 1
+            yield text
+
+    try:
+        counts = vectorizer.fit_transform(counted())
+    except ValueError as error:
+        if "empty vocabulary" not in str(error):
+            raise
+        return {}, csr_matrix((seen, 0), dtype=np.float32)
+    return vectorizer.vocabulary_, counts
+
+
+def _weigh(counts: Any) -> Any:
+    """Return each term's weight in each text, as a sparse matrix [terms, texts]."""
+    import numpy as np
+
     lengths = np.asarray(counts.sum(axis=1), dtype=np.float32).ravel()
     found_in = np.bincount(counts.indices, minlength=counts.shape[1])
     idf = np.log1p((counts.shape[0] - found_in + 0.5) / (found_in + 0.5)).astype(np.float32)
     saturation = K1 * (1 - B + B * lengths / lengths.mean())
     per_count: Any = np.repeat(saturation, np.diff(counts.indptr))
     counts.data = idf[counts.indices] * counts.data / (counts.data + per_count)
-    return vectorizer.vocabulary_, counts.T.tocsr()
+    return counts.T.tocsr()
