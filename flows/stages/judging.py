@@ -124,7 +124,8 @@ def _judge(
         for arm, sides in pairings.items()
     }
     name = "judge" if granted.is_granted else "judge_not_licensed"
-    return Judging(name, scores, _notes(settings, granted), licensing + judged.asked)
+    missing = sum(choice is None for choice in judged.choices.values())
+    return Judging(name, scores, _notes(settings, granted, missing), licensing + judged.asked)
 
 
 def _license(
@@ -170,7 +171,10 @@ def _pairings(
     }
 
 
-def _notes(settings: JudgeSettings, granted: Licence) -> tuple[str, ...]:
-    if granted.is_granted:
-        return ()
-    return (f"judge {settings.model}: not licensed, so it may not gate: {'; '.join(granted.refusals)}",)
+def _notes(settings: JudgeSettings, granted: Licence, missing: int) -> tuple[str, ...]:
+    notes = []
+    if not granted.is_granted:
+        notes.append(f"not licensed, so it may not gate: {'; '.join(granted.refusals)}")
+    if missing:
+        notes.append(f"{missing} comparisons are not scored and count against their arms; the next run asks them again")
+    return tuple(f"judge {settings.model}: {note}" for note in notes)

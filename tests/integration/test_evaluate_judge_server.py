@@ -204,6 +204,7 @@ def test_judging_that_failed_counts_against_the_arm_and_is_tried_again(world):
         judged = judge_answers(make(server.base_url), results, question)
     card = with_judge({"base": results["base"].scorecard}, judged)["base"]
     assert (card.metrics["judge"].value, card.metrics["judge"].not_scored) == (0.125, 3)
+    assert "3 comparisons are not scored" in judged.notes[0]
     with StubJudge(fair) as server:
         assert judge_answers(make(server.base_url), results, question).scores["base"]["c2"] == 1.0
     assert {reference_of(body) for body in server.requests} == {"right"}
