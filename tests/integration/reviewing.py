@@ -8,7 +8,7 @@ from pathlib import Path
 
 from flows.build import Job, load_job
 from flows.parts import Parts, collection_of
-from flows.stages.contexts import Question
+from flows.stages.contexts import Question, ask
 from flows.stages.data import Contract
 from flows.stages.dossier import Weighed
 from flows.stages.index import IndexState
@@ -54,7 +54,7 @@ def weigh(job: Job, *, answers: str) -> tuple[Question, Weighed]:
     index = parts.index.sealed()[1]
     parts.close()
     state = IndexState(collection_of(job), {1: index}, 0, 0.0, 0.0)
-    question = Question(Contract((), CASES, 0, ()), state, snapshot, snapshot)
+    question = ask(job, Contract((), CASES, 0, ()), state, snapshot, snapshot)
     card = Scorecard("rag", {"fact": Score(0.0, 3)}, {}, {case.id: {"fact": 0.0} for case in CASES})
     weighed = Weighed(
         scorecards={"rag": card},
