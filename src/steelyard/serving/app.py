@@ -18,64 +18,70 @@ from steelyard.review.webhook import Answered, Deliveries, ForgedError, answered
 from steelyard.serving.champion import Champion, Reply
 
 if TYPE_CHECKING:
-    from fastapi import FastAPI
+    from starlette.applications import Starlette
+    from starlette.requests import Request
+    from starlette.responses import Response
 
 _MAX_BODY_BYTES = 1_000_000
+_UNAVAILABLE = 503
 
 
 def make_app(
     champion: Champion, *, model: str, secret: str | None = None, on_answer: Callable[[Answered], None] | None = None
-) -> FastAPI:
+) -> Starlette:
     """Return the app; without `secret` and `on_answer` it receives no webhooks.
 
     `/v1/chat/completions` takes the last user message as the question: every question stands alone, as it was
     evaluated. Its citations come beside the answer, as `citations`.
     """
-    from fastapi import FastAPI, Request
-    from fastapi.responses import JSONResponse, StreamingResponse
+    from starlette.applications import Starlette
+    from starlette.responses import JSONResponse, StreamingResponse
+    from starlette.routing import Route
 
-    app = FastAPI(title=f"Steelyard: {model}", docs_url=None, redoc_url=None)
     deliveries = Deliveries()
 
-    @app.exception_handler(SteelyardError)
-    async def refuse(request: Request, error: SteelyardError) -> JSONResponse:
-        status = 401 if isinstance(error, ForgedError) else 400 if isinstance(error, DataError) else 503
-        kind = "invalid_request_error" if status < 500 else "service_unavailable"  # noqa: PLR2004
+    async def refuse(request: Request, error: Exception) -> Response:
+        status = 401 if isinstance(error, ForgedError) else 400 if isinstance(error, DataError) else _UNAVAILABLE
+        kind = "service_unavailable" if status == _UNAVAILABLE else "invalid_request_error"
         return JSONResponse({"error": {"message": str(error), "type": kind}}, status)
 
-    @app.get("/health")
-    async def health() -> dict[str, Any]:
-        return {"status": "ok", "model": model, "version": champion.version, "fault": champion.fault}
+    async def health(request: Request) -> Response:
+        return JSONResponse({"status": "ok", "model": model, "version": champion.version, "fault": champion.fault})
 
-    @app.get("/v1/models")
-    async def models() -> dict[str, Any]:
-        return {"object": "list", "data": [{"id": model, "object": "model", "owned_by": "steelyard"}]}
+    async def models(request: Request) -> Response:
+        return JSONResponse({"object": "list", "data": [{"id": model, "object": "model", "owned_by": "steelyard"}]})
 
-    @app.post("/v1/chat/completions")
-    async def complete(request: Request) -> Any:
+    async def complete(request: Request) -> Response:
         wanted = _json(await _body(request))
         (question,) = check_questions([_question(wanted)])
         reply = await asyncio.wrap_future(champion.ask(question))
         if wanted.get("stream"):
             return StreamingResponse(_chunks(reply, model), media_type="text/event-stream")
-        return _completion(reply, model)
+        return JSONResponse(_completion(reply, model))
 
-    @app.post("/webhooks/mlflow")
-    async def receive(request: Request) -> dict[str, Any]:
+    async def receive(request: Request) -> Response:
         if secret is None or on_answer is None:
             raise DataError("no webhook is expected here", remedy="start the server with `steelyard up`")
         body = await _body(request)
         delivery = check_delivery(dict(request.headers), body, secret=secret, now=time.time())
         answer = answered(delivery, body)
-        if answer is None or answer.model != model or not deliveries.is_new(delivery):
-            return {"started": False}
-        await asyncio.to_thread(on_answer, answer)
-        return {"started": True}
+        is_ours = answer is not None and answer.model == model and deliveries.is_new(delivery)
+        if is_ours:
+            await asyncio.to_thread(on_answer, answer)
+        return JSONResponse({"started": is_ours})
 
-    return app
+    return Starlette(
+        routes=[
+            Route("/health", health),
+            Route("/v1/models", models),
+            Route("/v1/chat/completions", complete, methods=["POST"]),
+            Route("/webhooks/mlflow", receive, methods=["POST"]),
+        ],
+        exception_handlers={SteelyardError: refuse},
+    )
 
 
-async def _body(request: Any) -> bytes:
+async def _body(request: Request) -> bytes:
     body = bytearray()
     async for part in request.stream():
         body += part
@@ -104,9 +110,8 @@ def _question(wanted: dict[str, Any]) -> Any:
         raise DataError("messages: there is none of role user", remedy=remedy)
     content = asked[-1].get("content")
     if isinstance(content, list):  # parts, as newer clients send them
-        return "\n".join(
-            part["text"] for part in content if isinstance(part, dict) and isinstance(part.get("text"), str)
-        )
+        texts = [part.get("text") for part in content if isinstance(part, dict)]
+        return "\n".join(text for text in texts if isinstance(text, str))
     return content
 
 
