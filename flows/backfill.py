@@ -33,13 +33,14 @@ from steelyard.records import Snapshot
 
 ALL_SOURCES = "all"
 _CHARACTERS_PER_TOKEN = 4  # rough, for English: the preview says "about"
+_INDEX_RETRIES = 2
 _MOST_ATTEMPTS = 100  # runs of one partition that failed before; more than anybody repeats by hand
 
 load = stage("load", retries=2)(load_dates)
 
 
 class BackfillRequest(BaseModel):
-    """What to load; the Prefect UI shows these fields as a form."""
+    """Which states are loaded, and what is done with them."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, title="Backfill")
 
@@ -77,6 +78,12 @@ def backfill(
     """Load past states of the documents: a preview first, then one run a partition.
 
     A repeated backfill does nothing; one that failed goes on where it stopped.
+
+    Args:
+        project_file: The project's YAML file.
+        request: Which states, and what is done with them.
+        profile: Lay <stem>.<profile>.yaml over it.
+        overrides: Settings of this run, as a.b=c.
     """
     job = load_job(Path(project_file), profile=profile, overrides=overrides or (), progress=RunLog())
     partitions = _partitions(job, request)
@@ -115,7 +122,7 @@ def _fill(job: Job, dates: list[str], *, is_indexing: bool) -> dict[str, int]:
     try:
         missing = [one for one in snapshots if is_indexing and one.sequence not in sealed]
         for snapshot in missing:
-            embedded += stage(f"index {snapshot.date}", retries=2)(index_snapshot)(job, parts, snapshot)
+            embedded += stage(f"index {snapshot.date}", retries=_INDEX_RETRIES)(index_snapshot)(job, parts, snapshot)
     finally:
         parts.close()
     return {"snapshots": len(snapshots), "passages_embedded": embedded}

@@ -112,7 +112,8 @@ def release(
     """
     progress = _listener.get() or RunLog()
     job = load_job(Path(project_file), profile=profile, overrides=overrides or (), progress=progress)
-    return take_turn(job, lambda: _release(job, _override(tuning, tuning_by)).plain())
+    result: dict[str, Any] = take_turn(job, lambda: _release(job, _override(tuning, tuning_by)).plain())
+    return result
 
 
 def _override(tuning: Tuning, by: str | None) -> Override | None:

@@ -6,6 +6,7 @@ Belongs here: the commands. Not here: answering (see `steelyard.serving`).
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,7 +81,7 @@ def open_champion(job: Job) -> Champion:
     )
 
 
-def _starter(job: Job) -> object:
+def _starter(job: Job) -> Callable[[Answered], None]:
     def start(answer: Answered) -> None:
         from flows.trigger import start_review
 

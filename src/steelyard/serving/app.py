@@ -65,10 +65,10 @@ def make_app(
         body = await _body(request)
         delivery = check_delivery(dict(request.headers), body, secret=secret, now=time.time())
         answer = answered(delivery, body)
-        is_ours = answer is not None and answer.model == model and deliveries.is_new(delivery)
-        if is_ours:
-            await asyncio.to_thread(on_answer, answer)
-        return JSONResponse({"started": is_ours})
+        if answer is None or answer.model != model or not deliveries.is_new(delivery):
+            return JSONResponse({"started": False})
+        await asyncio.to_thread(on_answer, answer)
+        return JSONResponse({"started": True})
 
     return Starlette(
         routes=[
