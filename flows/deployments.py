@@ -100,7 +100,8 @@ def _dates(job: Job) -> list[str]:
 def serve_project(project_file: Path, *, profile: str | None = None, overrides: tuple[str, ...] = ()) -> None:
     """Register a project's deployments and run what they start, until interrupted."""
     job = load_job(project_file, profile=profile, overrides=overrides)
-    serve(*deployments_of(job), limit=_RUNS_AT_ONCE, print_starting_message=False)
+    # Schedules go on while nobody serves them: schedules.start_within_minutes says what becomes of those runs.
+    serve(*deployments_of(job), limit=_RUNS_AT_ONCE, pause_on_shutdown=False, print_starting_message=False)
 
 
 def _main(words: list[str]) -> None:
