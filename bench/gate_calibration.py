@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from steelyard.gate.power import Criterion, power_effect, power_of
+from steelyard.gate.power import Criterion, power_in_clusters
 from steelyard.gate.rules import GateRules
 from steelyard.statistics import (
     Clustered,
@@ -231,12 +231,11 @@ def run_cell(cell: Cell, *, experiments: int, seed: int) -> Outcome:
 
 def announced_power(cell: Cell, *, difference: float, disagreement: float) -> float:
     """Return the power that the gate announces for a true difference, before it is measured."""
-    sizes = tuple(np.unique(cell.clusters(), return_counts=True)[1].tolist())
-    effect = power_effect(sizes, correlation=cell.correlation * (1 - cell.missing) ** 2)
-    return power_of(
-        cell.cases / effect,
+    return power_in_clusters(
+        tuple(np.unique(cell.clusters(), return_counts=True)[1].tolist()),
         difference=difference,
         disagreement=disagreement,
+        correlation=cell.correlation * (1 - cell.missing) ** 2,
         test=Criterion(RULES.significance, RULES.margin),
     )
 

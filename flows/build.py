@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pipelines.spec import CaseSource, DocumentSource, IngestSpec, Limits, PairSource
 from steelyard.config.load import LoadedProject, load_project
@@ -43,11 +43,19 @@ class Job:
     workspace: Workspace
     cache: Path
     progress: Progress = field(default_factory=Silent)
+    profile: str | None = None
+    overrides: tuple[str, ...] = ()
 
     @property
     def project(self) -> Project:
         """The settings."""
         return self.loaded.project
+
+    @property
+    def words(self) -> dict[str, Any]:
+        """What a flow takes to load this job again, anywhere on this machine."""
+        file, overrides = str(self.loaded.file.resolve()), list(self.overrides) or None
+        return {"project_file": file, "profile": self.profile, "overrides": overrides}
 
     @property
     def tracking_uri(self) -> str:
@@ -92,6 +100,8 @@ def load_job(
         workspace=Workspace((root / loaded.project.name).resolve()),
         cache=default_cache(),
         progress=progress or Silent(),
+        profile=profile,
+        overrides=tuple(overrides),
     )
 
 

@@ -31,7 +31,7 @@ from steelyard.records import Adapter, Arm, Case, Document, Pair, Power, Scoreca
 Action = Literal["run", "up to date", "depends"]
 
 # Rough speeds of two cores with the small default models: a plan says "about".
-_PASSAGES_PER_SECOND = 60.0
+PASSAGES_PER_SECOND = 60.0
 _ANSWERS_PER_SECOND = 2.5
 _TRAINED_EXAMPLES_PER_SECOND = 3.5
 _INGEST_SECONDS, _VALIDATE_SECONDS, _LATENCY_SECONDS, _PROMOTE_SECONDS = 10.0, 15.0, 40.0, 10.0
@@ -105,27 +105,29 @@ def _steps_of_changed_sources(job: Job, spec: IngestSpec, warehouse: Warehouse) 
     before = {item.id: item for item in warehouse.documents(history[-1].sequence)} if history else {}
     changed = passages = 0
     for state in states:
-        after = {item.id: item for item in _documents_of(state, spec)}
+        after = {item.id: item for item in documents_of(state, spec)}
         differing = [key for key, item in after.items() if key not in before or before[key].text != item.text]
         changed += len(differing) + len(before.keys() - after.keys())
-        passages += sum(len(_keys(job, after[key]) - _keys(job, before.get(key))) for key in differing)
+        passages += sum(len(content_keys(job, after[key]) - content_keys(job, before.get(key))) for key in differing)
         before = after
     pairs, cases = _count_questions(job, spec)
     reason = "nothing is loaded yet" if not history else "files have changed since the last load"
     return [
         Step("ingest", "run", reason, {"documents": changed, "snapshots": len(states)}, _INGEST_SECONDS),
         Step("validate", "run", "there is something new to check", {"pairs": pairs, "cases": cases}, _VALIDATE_SECONDS),
-        Step("index", "run", "new passages", {"passages": passages}, passages / _PASSAGES_PER_SECOND),
+        Step("index", "run", "new passages", {"passages": passages}, passages / PASSAGES_PER_SECOND),
         *_unknown_steps(job, cases=cases, pairs=pairs, reason="depends on what is found: only changed prompts count"),
     ]
 
 
-def _documents_of(state: State, spec: IngestSpec) -> Iterable[Document]:
+def documents_of(state: State, spec: IngestSpec) -> Iterable[Document]:
+    """Yield the documents that a state's files hold."""
     rows = read_documents(state.sources, max_bytes=spec.limits.max_document_bytes)
     return (row for row in rows if isinstance(row, Document))
 
 
-def _keys(job: Job, document: Document | None) -> set[str]:
+def content_keys(job: Job, document: Document | None) -> set[str]:
+    """Return the keys of the passages that a document is cut into."""
     from dataclasses import asdict
 
     from steelyard.index.split import split_document
@@ -153,11 +155,11 @@ def _index_steps(job: Job, warehouse: Warehouse, snapshots: Sequence[Snapshot]) 
         return [Step("index", "up to date", f"all {len(snapshots)} snapshots are indexed")]
     count, before = 0, set[str]()
     for snapshot in snapshots:
-        keys = {key for item in warehouse.documents(snapshot.sequence) for key in _keys(job, item)}
+        keys = {key for item in warehouse.documents(snapshot.sequence) for key in content_keys(job, item)}
         count += len(keys - before) if snapshot in missing else 0
         before = keys
     reason = f"{len(missing)} of {len(snapshots)} snapshots are not indexed with this splitter and embedder"
-    return [Step("index", "run", reason, {"passages": count}, count / _PASSAGES_PER_SECOND)]
+    return [Step("index", "run", reason, {"passages": count}, count / PASSAGES_PER_SECOND)]
 
 
 def _unknown_steps(job: Job, *, cases: int, pairs: int, reason: str) -> list[Step]:

@@ -40,6 +40,7 @@ from flows.stages.remedies import Remedied, choose_remedy
 from flows.stages.replay import Replay, replay_update
 from flows.stages.ruling import rule_on_arms
 from flows.stages.tuning import Tuned, tune
+from flows.turns import take_turn
 from pipelines.ingest import IngestReport
 from steelyard.dossier.files import PAGE
 from steelyard.errors import ServiceError
@@ -61,7 +62,7 @@ def _outside_failed(task: object, run: object, state: Any) -> bool:
     return isinstance(error, ServiceError | ConnectionError | TimeoutError)
 
 
-def _stage(name: str, *, retries: int = 0) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
+def stage(name: str, *, retries: int = 0) -> Callable[[Callable[..., _Result]], Callable[..., _Result]]:
     """Make a task whose results and inputs stay in this process; what is finished is the ledger's business."""
     made: Callable[[Callable[..., _Result]], Callable[..., _Result]] = task(
         name=name,
@@ -75,21 +76,21 @@ def _stage(name: str, *, retries: int = 0) -> Callable[[Callable[..., _Result]],
     return made
 
 
-ingest = _stage("ingest", retries=2)(ingest_sources)
-validate = _stage("validate")(accept)
-index = _stage("index", retries=2)(index_documents)
-evaluate = _stage("evaluate", retries=1)(evaluate_arm)
-remedy = _stage("remedies", retries=1)(choose_remedy)
-decide = _stage("decide")(decide_tuning)
-train = _stage("tune", retries=1)(tune)
-replay = _stage("replay", retries=1)(replay_update)
-latency = _stage("latency")(measure_latencies)
-ask_judge = _stage("judge", retries=1)(judge_answers)
-compare_champion = _stage("baseline", retries=1)(champion_baseline)
-gate = _stage("gate")(rule_on_arms)
-report = _stage("report")(make_report)
-record_evidence = _stage("record evidence", retries=2)(record)
-promote = _stage("promote", retries=2)(register_winner)
+ingest = stage("ingest", retries=2)(ingest_sources)
+validate = stage("validate")(accept)
+index = stage("index", retries=2)(index_documents)
+evaluate = stage("evaluate", retries=1)(evaluate_arm)
+remedy = stage("remedies", retries=1)(choose_remedy)
+decide = stage("decide")(decide_tuning)
+train = stage("tune", retries=1)(tune)
+replay = stage("replay", retries=1)(replay_update)
+latency = stage("latency")(measure_latencies)
+ask_judge = stage("judge", retries=1)(judge_answers)
+compare_champion = stage("baseline", retries=1)(champion_baseline)
+gate = stage("gate")(rule_on_arms)
+report = stage("report")(make_report)
+record_evidence = stage("record evidence", retries=2)(record)
+promote = stage("promote", retries=2)(register_winner)
 
 
 @flow(name="release", flow_run_name="release of {project_file}", validate_parameters=True)
@@ -111,8 +112,8 @@ def release(
     """
     progress = _listener.get() or RunLog()
     job = load_job(Path(project_file), profile=profile, overrides=overrides or (), progress=progress)
-    with job.workspace.locked():
-        return _release(job, _override(tuning, tuning_by)).plain()
+    result: dict[str, Any] = take_turn(job, lambda: _release(job, _override(tuning, tuning_by)).plain())
+    return result
 
 
 def _override(tuning: Tuning, by: str | None) -> Override | None:

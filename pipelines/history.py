@@ -88,7 +88,7 @@ def states_to_load(
     for state in dated:
         snapshot = by_date.get(str(state.date))
         if snapshot is None:
-            _check_is_newer(state, loaded)
+            check_is_newer(state, loaded)
             missing.append(state)
         elif snapshot.state_digest != state.digest and state is not dated[-1] and state.digest not in known:
             raise _changed_past(state)
@@ -106,7 +106,8 @@ def boundary_of(state: State, loaded: Sequence[LoadedSnapshot], *, now: dt.datet
     return max(start, loaded[-1].boundary + _ONE_SECOND) if loaded else start
 
 
-def _check_is_newer(state: State, loaded: Sequence[LoadedSnapshot]) -> None:
+def check_is_newer(state: State, loaded: Sequence[LoadedSnapshot]) -> None:
+    """Raise `ConfigError` when a state is older than what is loaded: history grows at its end only."""
     if loaded and str(state.date) < loaded[-1].date:
         raise ConfigError(
             f"the snapshot of {state.date} is new, but the warehouse already holds one of {loaded[-1].date}",

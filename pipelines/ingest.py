@@ -71,14 +71,14 @@ def ingest(spec: IngestSpec, *, progress: Progress) -> IngestReport:
     problems = questions.problems(spec.limits.max_refused_share)
     loaded = 0
     for state in missing:
-        count, problem = _load_state(spec, warehouse, loader, state, progress=progress)
+        count, problem = load_state(spec, warehouse, loader, state, progress=progress)
         loaded += count
         if problem is not None:
             problems.append(problem)
             break
     if problems:
         loader.replace_refusals(questions.refusals)
-        raise _refused(spec, problems)
+        raise refused_sources(spec, problems)
     _check_as_of(spec, warehouse)
     loader.load_questions(
         pairs=_numbered(questions.pairs),
@@ -111,7 +111,8 @@ def _rules_digest(limits: Limits) -> str:
     return digest([_READER_VERSION, readers, asdict(limits)])
 
 
-def _refused(spec: IngestSpec, problems: Sequence[str]) -> DataError:
+def refused_sources(spec: IngestSpec, problems: Sequence[str]) -> DataError:
+    """Return the error that tells what was refused and where it is kept."""
     return DataError(
         f"the sources of {spec.name} were not taken:\n" + "\n".join(problems),
         remedy="correct the rows named above (all of them are in the warehouse's quarantine with their reasons), or"
@@ -119,7 +120,7 @@ def _refused(spec: IngestSpec, problems: Sequence[str]) -> DataError:
     )
 
 
-def _load_state(
+def load_state(
     spec: IngestSpec, warehouse: Warehouse, loader: Loader, state: State, *, progress: Progress
 ) -> tuple[int, str | None]:
     """Load one state and register it; return how many documents were new or changed, or why it was not taken.

@@ -23,6 +23,7 @@ from steelyard.records import (
     Scorecard,
     Snapshot,
     TuneDecision,
+    TuneRule,
     Verdict,
 )
 
@@ -162,7 +163,12 @@ def dossier(**changes) -> Dossier:
         "objective": Objective("fact", 0.05, 0.05, 0.3),
         "scorecards": {arm: scorecard(arm) for arm in ARMS},
         "judgement": judgement(),
-        "decision": TuneDecision(True, ("RAG leaves a gap",), ("a stronger base checkpoint",)),
+        "decision": TuneDecision(
+            True,
+            ("RAG leaves a gap",),
+            ("a stronger base checkpoint",),
+            (TuneRule("format_gap", "reason", None, "above 0", False, "nothing to measure"),),
+        ),
         "cases": cases(),
         "answers": answers,
         "passages": passages,

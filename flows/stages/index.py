@@ -35,7 +35,7 @@ def index_documents(job: Job, parts: Parts, report: IngestReport) -> IndexState:
     missing = [snapshot for snapshot in report.snapshots if snapshot.sequence not in sealed]
     embedded = 0
     for snapshot in missing:
-        embedded += _index_snapshot(job, parts, snapshot)
+        embedded += index_snapshot(job, parts, snapshot)
     if missing or pointer != (collection, latest.sequence):
         parts.index.publish(latest.sequence)
         sealed = dict(parts.index.sealed())
@@ -49,7 +49,8 @@ def index_documents(job: Job, parts: Parts, report: IngestReport) -> IndexState:
     )
 
 
-def _index_snapshot(job: Job, parts: Parts, snapshot: Snapshot) -> int:
+def index_snapshot(job: Job, parts: Parts, snapshot: Snapshot) -> int:
+    """Index one snapshot without publishing it, and return how many passages were embedded."""
     from steelyard.index.sync import sync_snapshot
 
     parts.embedder.embed(["loading the model is not part of the time that an update takes"])

@@ -44,6 +44,10 @@ class ServiceError(SteelyardError):
     exit_code = 4
 
 
+class BusyError(ServiceError):
+    """Raised when another run is at work on the same project."""
+
+
 class GateError(SteelyardError):
     """Raised when the gate could not run; never used for a verdict."""
 

@@ -67,6 +67,8 @@ def interval_in_words(interval: Interval | None, unit: Unit, *, currency: str = 
         return ""
     if unit == "share":
         return f"{interval.low * 100:.0f}–{interval.high * 100:.0f}%"
+    if unit in {"tokens", "count"}:
+        return f"{_number(interval.low)}–{quantity(interval.high, unit)}"
     return f"{quantity(interval.low, unit, currency=currency)} – {quantity(interval.high, unit, currency=currency)}"
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from steelyard.errors import ServiceError
+from steelyard.errors import BusyError
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +98,14 @@ class Workspace:
     def locked(self, *, is_waiting: bool = False) -> Iterator[None]:
         """Hold the workspace; a killed process holds nothing.
 
-        A second process waits for its turn, or is turned away with `ServiceError`.
+        A second process waits for its turn, or is turned away with `BusyError`.
         """
         self.root.mkdir(parents=True, exist_ok=True)
         with (self.root / "lock").open("w") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | (0 if is_waiting else fcntl.LOCK_NB))
             except BlockingIOError:
-                raise ServiceError(
+                raise BusyError(
                     f"another run is at work in {self.root}", remedy="wait for it to end, or stop it; then run again"
                 ) from None
             yield

@@ -89,7 +89,7 @@ def test_page_of_money_draws_the_break_even():
     priced = dossier(scorecards=cards, currency="EUR")
     assert "0.4 EUR" in cost_quality_chart(priced).svg
     chart = break_even_chart(priced)
-    assert "tuned: 1,500" in chart.svg
+    assert "tuned: from 1,500 a day" in chart.svg
     assert "hybrid" not in chart.svg  # it never breaks even
     assert break_even_chart(dossier()) is None
 

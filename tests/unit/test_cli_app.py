@@ -16,7 +16,7 @@ from steelyard.cli.app import run_program
 from steelyard.errors import ConfigError, DataError, GateError, ServiceError
 
 SCHEMAS = Path(__file__).parents[2] / "docs" / "schemas"
-COMMANDS = ("run", "plan", "ask", "doctor", "rollback", "history", "init")
+COMMANDS = ("run", "plan", "ask", "doctor", "rollback", "history", "up", "serve", "score", "init")
 
 
 def validate(value: object, schema: str) -> None:

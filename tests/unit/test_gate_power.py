@@ -12,6 +12,7 @@ from steelyard.gate.power import (
     detectable_difference,
     expected_power,
     power_effect,
+    power_in_clusters,
     power_in_words,
     power_of,
 )
@@ -36,8 +37,8 @@ def test_power_of_agrees_with_simulation(cases, difference, disagreement):
 
 def test_detectable_difference_has_the_power_that_was_asked_for():
     """At the smallest detectable difference power is just reached; half of it is missed."""
-    found = detectable_difference(120, disagreement=0.2, power=0.8, test=TEST)
-    assert power_of(120, difference=found, disagreement=0.2, test=TEST) == pytest.approx(0.8, abs=0.01)
+    found = detectable_difference((1,) * 120, disagreement=0.2, correlation=0.3, power=0.8, test=TEST)
+    assert power_of(120, difference=found, disagreement=0.2, test=TEST) == pytest.approx(0.8, abs=0.02)
     assert power_of(120, difference=found / 2, disagreement=0.2, test=TEST) < 0.4
 
 
@@ -47,6 +48,14 @@ def test_cases_to_find_is_the_number_that_suffices():
     assert power_of(needed, difference=0.1, disagreement=0.2, test=TEST) >= 0.8
     assert power_of(0.9 * needed, difference=0.1, disagreement=0.2, test=TEST) < 0.8
     assert cases_to_find(difference=0.05, disagreement=0.2, power=0.8, test=TEST) is None
+
+
+def test_power_in_few_clusters_lies_between_one_and_all_cases():
+    """Cases of 20 documents that hang together tell more than 20 cases and less than as many independent ones."""
+    question = {"difference": 0.2, "disagreement": 0.3, "test": TEST}
+    found = power_in_clusters((4,) * 20, correlation=0.3, **question)
+    assert power_of(20, **question) < found < power_of(80, **question)
+    assert found == power_in_clusters((4,) * 20, correlation=0.3, **question)
 
 
 def test_power_effect_grows_with_clusters_and_their_correlation():

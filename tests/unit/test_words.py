@@ -51,6 +51,7 @@ def test_interval_reads_as_a_range_with_one_unit():
     """Shares share their per cent sign; no interval is no text."""
     assert interval_in_words(Interval(0.82, 0.94, 0.95, ""), "share") == "82–94%"
     assert interval_in_words(Interval(1.0, 75.0, 0.95, ""), "seconds") == "1.0 s – 1 min 15 s"
+    assert interval_in_words(Interval(280.2, 281.4, 0.95, ""), "tokens") == "280–281 tokens"
     assert interval_in_words(None, "share") == ""
 
 

@@ -15,7 +15,7 @@ import typer
 from typer.exceptions import TyperException
 
 from steelyard import __version__
-from steelyard.cli import ask, doctor, history, init, pairs, plan, reports, review, rollback, run
+from steelyard.cli import ask, doctor, history, init, pairs, plan, reports, review, rollback, run, serve, up
 from steelyard.cli.interruption import EXIT_CODE, tell_interruption
 from steelyard.cli.streams import error_record, print_json, silence_exit, tell_error
 from steelyard.errors import ConfigError, ServiceError, SteelyardError
@@ -51,6 +51,9 @@ app.command("plan", short_help="Show what a run would do, and why.", epilog=plan
 app.command("report", short_help="Find the report of the newest run.", epilog=reports.EXAMPLES)(reports.report)
 app.command("ask", short_help="Ask the promoted arm a question.", epilog=ask.EXAMPLES)(ask.ask)
 app.command("doctor", short_help="Look for what is missing here.", epilog=doctor.EXAMPLES)(doctor.doctor)
+app.command("up", short_help="Start Prefect, MLflow and the assistant.", epilog=up.EXAMPLES)(up.up)
+app.command("serve", short_help="Answer over HTTP.", epilog=serve.SERVE_EXAMPLES)(serve.serve)
+app.command("score", short_help="Answer a file of questions.", epilog=serve.SCORE_EXAMPLES)(serve.score)
 app.add_typer(review.app, name="review", short_help="See what waits for approval, and answer it.")
 app.command("rollback", short_help="Go back to the champion before.", epilog=rollback.EXAMPLES)(rollback.rollback)
 app.command("history", short_help="Show who promoted what, and check it.", epilog=history.EXAMPLES)(history.history)
@@ -142,3 +145,7 @@ def _help_of(words: Sequence[str]) -> str:
     commands = {command.name for command in app.registered_commands}
     command = next((word for word in words if word in commands), None)
     return f"steelyard {command} --help" if command else "steelyard --help"
+
+
+if __name__ == "__main__":
+    main()

@@ -622,6 +622,56 @@ class Promotion(Settings):
     """Share of them that have to be right again, of those that were right in the evaluation."""
 
 
+class Timing(Settings):
+    """When something is started: a cron line, or an interval."""
+
+    cron: str | None = None
+    """Five fields: minute, hour, day of month, month, day of week."""
+    interval_minutes: Annotated[float, Field(ge=1)] | None = None
+
+    @model_validator(mode="after")
+    def _one_of_cron_and_interval(self) -> Timing:
+        if (self.cron is None) == (self.interval_minutes is None):
+            raise ValueError("expected either cron or interval_minutes")
+        return self
+
+
+def _require_time_zone(value: str) -> str:
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+    try:
+        ZoneInfo(value)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ValueError("expected a time zone's IANA name, for example Europe/Berlin or UTC") from error
+    return value
+
+
+class Schedules(Settings):
+    """When `steelyard up` starts what; nothing but reviews is started by the clock unless it is said here."""
+
+    time_zone: Annotated[str, AfterValidator(_require_time_zone)] = "UTC"
+    refresh: Timing | None = None
+    """Ingest, validate, index, publish: cheap, so often."""
+    release: Timing | None = None
+    """The whole DAG."""
+    review: Timing = Timing(interval_minutes=10)
+    """How often answered reviews are looked for; MLflow's webhook starts the review at once where it gets through."""
+    overlap: Literal["wait", "cancel"] = "wait"
+    """What a run does while another one works on the project."""
+    start_within_minutes: Annotated[float, Field(gt=0)] | None = None
+    """A scheduled run that starts later than this (the machine was off) is cancelled; all are made up for if left out.
+    """
+
+
+class Triggers(Settings):
+    """What a refresh may find that starts a release."""
+
+    changed_share: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Share of documents that changed since the last published snapshot."""
+    canary_fall: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Fall of the share of smoke cases that the champion gets right, asked after each change of the documents."""
+
+
 class Mlflow(Settings):
     """Where runs and models are tracked."""
 
@@ -648,6 +698,8 @@ class Project(Settings):
     costs: Costs = Costs()
     gate: GateSettings = GateSettings()
     promotion: Promotion = Promotion()
+    schedules: Schedules = Schedules()
+    triggers: Triggers = Triggers()
     mlflow: Mlflow = Mlflow()
 
     @model_validator(mode="after")

@@ -81,6 +81,7 @@ def cost_quality_chart(dossier: Dossier) -> Chart | None:
         return None
     cost, quality = metric(name), metric(objective)
     title = f"{quality.label} against {_cost_words(name)}"
+    largest = 0.0
     with drawing(_WIDTH, 300) as (figure, axes):
         for arm in dossier.arms:
             x, y = _value(dossier, arm, name), _value(dossier, arm, objective)
@@ -89,15 +90,17 @@ def cost_quality_chart(dossier: Dossier) -> Chart | None:
             interval = dossier.judgement.intervals.get(arm, {}).get(objective)
             if interval is not None:
                 axes.vlines(x, interval.low * 100, interval.high * 100, color=ARM_COLOURS[arm], linewidth=2)
-            axes.plot(x, y * 100, marker=ARM_MARKERS[arm], markersize=10, color=ARM_COLOURS[arm])
             label = f"{arm}: {quantity(x, cost.unit, currency=dossier.currency)}"
-            axes.annotate(label, (x, y * 100), xytext=(9, 7), textcoords="offset points", color=INK)
+            axes.plot(
+                x, y * 100, marker=ARM_MARKERS[arm], markersize=10, color=ARM_COLOURS[arm], linestyle="", label=label
+            )
+            largest = max(largest, x)
         axes.set_xlabel(_axis_words(name, dossier.currency))
         axes.set_ylabel("% right")
         axes.set_ylim(-5, 108)
-        axes.margins(x=0.25)
-        axes.set_xlim(left=0)
+        axes.set_xlim(0, largest * 1.1 or 1)
         axes.grid(visible=True, axis="y")
+        _legend(figure)
         _bare(axes, keep_left=True)
         svg = as_svg(figure, name="cost-quality", title=title)
     return Chart(svg, title, "Up and to the left is better: more right answers for less.")
@@ -118,12 +121,13 @@ def break_even_chart(dossier: Dossier) -> Chart | None:
         axes.axhline(0, color=MUTED, linewidth=1)
         for arm, even, per_query in lines:
             axes.plot([0, end], [-even * per_query, (end - even) * per_query], color=ARM_COLOURS[arm], linewidth=2)
-            axes.plot(even, 0, marker=ARM_MARKERS[arm], markersize=10, color=ARM_COLOURS[arm])
-            axes.annotate(
-                f"{arm}: {quantity(even, 'count')}", (even, 0), xytext=(8, -18), textcoords="offset points", color=INK
+            label = f"{arm}: from {quantity(even, 'count')} a day"
+            axes.plot(
+                even, 0, marker=ARM_MARKERS[arm], markersize=10, color=ARM_COLOURS[arm], linestyle="", label=label
             )
         axes.set_xlabel("questions a day")
         axes.set_ylabel(f"saved a day, {dossier.currency}".removesuffix(", "))
+        _legend(figure)
         _bare(axes, keep_left=True)
         svg = as_svg(figure, name="break-even", title=title)
     return Chart(svg, title, "Above zero an arm is cheaper than RAG, training and retraining included.")
@@ -161,6 +165,11 @@ def _whisker(
     if interval is not None:
         axes.hlines(place, interval.low * scale, interval.high * scale, color=colour, linewidth=2)
         axes.plot([interval.low * scale, interval.high * scale], [place, place], marker="|", linestyle="", color=colour)
+
+
+def _legend(figure: Any) -> None:
+    """Name the arms above the chart, where no label hides another."""
+    figure.legend(loc="outside upper left", ncols=2, frameon=False, handletextpad=0.2, columnspacing=1.5)
 
 
 def _bare(axes: Any, *, keep_left: bool = False) -> None:

@@ -120,11 +120,16 @@ def _flip(dossier: Dossier, case: Case) -> Flip:
 def _mark(dossier: Dossier, arm: Arm, case: Case, name: str) -> Mark:
     scores = dossier.scorecards[arm].by_case.get(case.id, {})
     others = [
-        (metric(other).label, bool(value) == (metric(other).is_higher_better is not False))
+        (metric(other).label, bool(value))
         for other, value in scores.items()
-        if other != name and value is not None and metric(other).is_yes_no and "." not in other
+        if other != name and value is not None and _is_shown(other)
     ]
     return Mark(arm, scores.get(name), tuple(others))
+
+
+def _is_shown(name: str) -> bool:
+    """Tell whether a score reads well as a tick: a yes or no of which yes is better, and no single field."""
+    return metric(name).is_yes_no and metric(name).is_higher_better is True and "." not in name
 
 
 def field_rows(expected: str, answers: Mapping[Arm, str]) -> list[FieldRow]:

@@ -121,7 +121,7 @@ def comparison_row(comparison: Comparison) -> ComparisonRow:
         arm=comparison.arm,
         baseline=comparison.baseline,
         difference=points(comparison.difference),
-        interval=f"{level_in_words(seen)}: {points(seen.low)} to {points(seen.high)}" if seen else "",
+        interval=f"{level_in_words(seen)}: {points(seen.low).partition(' ')[0]} to {points(seen.high)}" if seen else "",
         wins=comparison.wins,
         losses=comparison.losses,
         ties=comparison.ties,
