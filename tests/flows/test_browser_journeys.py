@@ -74,16 +74,13 @@ def bench(tmp_path_factory):
         pytest.skip("no Chromium on PATH")
     folder = tmp_path_factory.mktemp("bench") / "lifecycle"
     shutil.copytree(ROOT / "configs/lifecycle", folder, ignore=shutil.ignore_patterns(".steelyard"))
-    for pages in (folder / "pages").iterdir():
-        for page in sorted(pages.iterdir())[40:]:
-            page.unlink()
     project = folder / "smoke.yaml"
     ports = free_ports(3)
     words = ["--prefect-port", str(ports[0]), "--mlflow-port", str(ports[1]), "--port", str(ports[2])]
     log = (folder / "up.log").open("wb")
     process = subprocess.Popen(
         [str(Path(sys.executable).with_name("steelyard")), "up", str(project), *words,
-         "--set", "promotion.review=required", "--set", "decide.tune=never", "--set", "validation.minimum_cases=1"],
+         "--set", "promotion.review=required", "--set", "decide.tune=never"],
         env={**os.environ, "PREFECT_HOME": str(folder / "prefect")}, stdout=log, stderr=subprocess.STDOUT,
     )  # fmt: skip
     try:
