@@ -37,9 +37,10 @@ def deployments_of(job: Job) -> list[RunnerDeployment]:
         _deployment(job, release, "Weigh the arms and promote the winner.", schedules.release, triggers=[_drift(job)]),
         _deployment(job, review, "Act on answered reviews.", schedules.review),
         _deployment(job, rollback, "Go back to the champion before.", None),
-        _deployment(job, backfill_partition, "One partition of a backfill; started by it.", None),
     ]
-    return [*made, backfill_deployment(job)] if _dates(job) else made
+    partition = _deployment(job, backfill_partition, "One partition of a backfill; started by it.", None)
+    forms = [backfill_deployment(job)] if _dates(job) else []
+    return [*made, *forms, partition]  # the last one tells `steelyard up` that all are registered
 
 
 def backfill_deployment(job: Job) -> RunnerDeployment:

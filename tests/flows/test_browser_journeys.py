@@ -155,8 +155,9 @@ def test_backfill_form_filled_in_the_prefect_ui_runs_its_partitions(bench, page)
     assert run["state_type"] == "COMPLETED", run["state"]["message"]
     assert run["parameters"]["request"]["partition_size"] == 2
     assert [one["state_type"] for one in runs_of(bench, "backfill-partition")] == ["COMPLETED"]
-    page.goto(f"{bench.prefect}/runs/flow-run/{run['id']}?tab=Artifacts")
-    page.get_by_text("backfill-lifecycle-smoke").first.wait_for()
+    page.goto(f"{bench.prefect}/runs/flow-run/{run['id']}")
+    page.get_by_text("Artifacts", exact=True).first.click()
+    page.get_by_text("Preview: 1 runs").first.wait_for()
     shoot(page, "prefect-backfill-run")
     assert not (bench.project.parent / ".steelyard/lifecycle-smoke/index/pointer.json").exists()
 

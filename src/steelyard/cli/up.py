@@ -95,8 +95,11 @@ def _start_all(
     serving = start("assistant", command, log=logs / "assistant.log", environment=environment)
     servers.append(serving)
     command = [sys.executable, "-m", "flows.deployments", file, *words]
-    servers.append(start("deployments", command, log=logs / "deployments.log", environment=environment))
+    deployments = start("deployments", command, log=logs / "deployments.log", environment=environment)
+    servers.append(deployments)
     wait_until_it_answers(serving, f"{assistant}/health", seconds=_START_SECONDS, is_stopped=is_stopped)
+    last = f"{prefect}/api/deployments/name/backfill-partition/{job.project.name}"  # the last that is registered
+    wait_until_it_answers(deployments, last, seconds=_START_SECONDS, is_stopped=is_stopped)
     hook = _webhook(job, mlflow, f"{assistant}/webhooks/mlflow", secret["secret"])
     yield f"Prefect    {prefect}"
     yield f"MLflow     {mlflow}"
