@@ -29,7 +29,7 @@ Status = Literal["ok", "warning", "failed"]
 
 LIBRARIES = (
     "prefect", "dlt", "duckdb", "great-expectations", "lancedb", "weaviate-client", "sentence-transformers",
-    "torch", "transformers", "peft", "trl", "mlflow",
+    "torch", "transformers", "peft", "llguidance", "mlflow",
 )  # fmt: skip
 
 _GIGABYTE = 1e9
