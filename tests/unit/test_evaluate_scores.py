@@ -68,6 +68,13 @@ def test_score_case_citation_without_support_is_valid_but_unsupported():
     assert (scores["citation"], scores["citation_support"]) == (1.0, 0.0)
 
 
+def test_score_case_refusal_claims_nothing_that_could_be_cited():
+    """An undue refusal is a wrong fact and a false refusal, and has no citation score."""
+    scores = score_case(case(), answer(json.dumps({"latest": None, "eol": None, "source": None})), [hit()], JSON_RULES)
+    assert (scores["fact"], scores["false_refusal"]) == (0.0, 1.0)
+    assert not {"citation", "citation_support"} & scores.keys()
+
+
 def test_score_case_unanswerable_is_scored_on_refusal_only():
     """An unanswerable case has no fact score; nulls are the refusal."""
     refused = {"latest": None, "eol": None, "source": None}

@@ -16,7 +16,7 @@ from steelyard.evaluate.output import OutputRules, has_format, is_json, is_refus
 from steelyard.evaluate.text import holds, matches, normalise, token_f1
 from steelyard.records import RETRIEVING_ARMS, Answer, Arm, Case, Hit, Score, Scorecard
 
-CODE_VERSION = 2  # raise when a score comes out differently for the same answer
+CODE_VERSION = 3  # raise when a score comes out differently for the same answer
 
 CaseScores = dict[str, float | None]
 
@@ -42,7 +42,8 @@ def score_case(case: Case, answer: Answer, hits: Sequence[Hit], rules: OutputRul
     scores["false_refusal"] = float(refused)
     scores["unsupported"] = 0.0 if refused else unsupported_share(answer.text, shown, rules)
     scores |= _fact_scores(case, answer.text, rules)
-    scores |= _citation_scores(case, answer, hits, rules)
+    if not refused:  # a refusal claims nothing that could be cited; an undue one is counted above
+        scores |= _citation_scores(case, answer, hits, rules)
     if answer.arm in RETRIEVING_ARMS and case.documents:
         scores |= _retrieval_scores(case, answer, hits, rules)
     if case.kind == "injection":
@@ -82,6 +83,7 @@ def _fact_scores(case: Case, text: str, rules: OutputRules) -> CaseScores:
 
 
 def _citation_scores(case: Case, answer: Answer, hits: Sequence[Hit], rules: OutputRules) -> CaseScores:
+    """Score the citation of an answer that claims something (Gao et al. 2023, ALCE, score statements, too)."""
     cited = cited_documents(answer.text, citation_field=rules.citation_field)
     is_valid = bool(cited) and all(document in answer.document_ids for document in cited)
     shown = " ".join(hit.passage.text for hit in hits if hit.passage.document_id in cited)
