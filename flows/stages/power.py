@@ -53,7 +53,7 @@ def power_warnings(job: Job, power: Power) -> tuple[str, ...]:
     """Return what a reader of the verdict should know about its power."""
     if not is_too_little(job, power):
         return ()
-    return (f"{power_in_words(power)}, less than the {_asked(job)} of gate.power: {_more_cases(power)}",)
+    return (f"{power_in_words(power)}; gate.power asks it to see {_asked(job)}: {_more_cases(power)}",)
 
 
 def _asked(job: Job) -> str:
