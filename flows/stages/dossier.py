@@ -96,7 +96,7 @@ def dossier(job: Job, question: Question, weighed: Weighed) -> Dossier:
             "Settings": {"configuration": digest(job.project)},
             "Written with": _versions(),
         },
-        pairs=len(question.contract.pairs),
+        pairs=len(question.pairs.training),
         currency=job.project.costs.currency,
         warnings=(*question.contract.warnings, *weighed.notes),
     )
