@@ -247,7 +247,8 @@ def _steps_after_index(job: Job, contract: Contract, snapshots: Sequence[Snapsho
             reason = "; ".join(decision.reasons)
             tuning = _tune_steps(job, cases=cases, pairs=pairs, reason=reason)
             return [*steps, *tuning, *_last_steps("depends", "depends on the arms")]
-        steps.append(Step("tune", "up to date", "the same pairs, contexts and recipe were trained"))
+        why = "; ".join(decision.reasons)
+        steps.append(Step("tune", "up to date", f"the same pairs, contexts and recipe were trained, because {why}"))
         steps += [_arm_step(job, arm, question, adapter) for arm in ("tuned", "hybrid")]
     else:
         steps.append(Step("tune", "up to date", f"skipped: {'; '.join(decision.reasons)}"))
