@@ -137,7 +137,8 @@ def _rows(options: argparse.Namespace) -> list[TokenisedExample]:
         progress=Silent(),
     )
     lines = (_PROJECT / "pairs.jsonl").read_text(encoding="utf-8").splitlines()
-    examples = [_example(json.loads(line)) for line in lines[: options.batch * (options.steps + 1)]]
+    pairs = [pair for pair in map(json.loads, lines) if pair["documents"]]
+    examples = [_example(pair) for pair in pairs[: options.batch * (options.steps + 1)]]
     return list(tokenise(examples, load_tokenizer(folder), max_length_tokens=options.tokens).kept)
 
 
