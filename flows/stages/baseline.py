@@ -20,8 +20,8 @@ from steelyard.evaluate import answers, scores
 from steelyard.fingerprint import digest
 from steelyard.promote.bundle import Bundle, answering_fingerprint, bundle_from_json, bundle_to_json
 from steelyard.promote.champion import Champion, fetch_adapter, find_champion, read_bundle
-from steelyard.prompts import plain_prompt, prompt_digest, render_prompt
-from steelyard.records import Answer, Arm, Case, Completion, Hit, Prompt, Scorecard
+from steelyard.prompts import plain_prompt, render_prompt
+from steelyard.records import Arm, Case, Hit, Prompt, Scorecard
 from steelyard.report import Digests
 from steelyard.serving.opening import open_generator, open_search
 
@@ -84,18 +84,18 @@ def _rescored(job: Job, question: Question, champion: Champion, bundle: Bundle, 
     cases = question.contract.cases
     hits = _hits(job, bundle, cases)
     prompts = [_prompt(bundle, case, hits.get(case.id)) for case in cases]
-    completed = _completed(job, champion, bundle, cases, prompts)
+    completed = answers.complete_cases(
+        cases,
+        prompts,
+        generator=open_generator(bundle, _adapter(job, champion, bundle), cache=job.cache, progress=job.progress),
+        store=answers.AnswerStore(job.workspace.answers),
+        decoding=bundle.decoding,
+        batch_size=job.project.generation.batch_size,
+        task="answer as the champion",
+        progress=job.progress,
+    )
     given = {
-        case.id: Answer(
-            arm=bundle.arm,
-            case_id=case.id,
-            text=completion.text,
-            passage_ids=tuple(hit.passage.id for hit in hits.get(case.id, ())),
-            document_ids=tuple(dict.fromkeys(hit.passage.document_id for hit in hits.get(case.id, ()))),
-            prompt_tokens=completion.prompt_tokens,
-            completion_tokens=completion.completion_tokens,
-            prompt_digest=prompt_digest(prompt),
-        )
+        case.id: answers.answer_of(bundle.arm, case.id, completion, prompt=prompt, hits=hits.get(case.id, ()))
         for case, prompt, completion in zip(cases, prompts, completed.completions, strict=True)
     }
     card = scores.scorecard(bundle.arm, cases, given, hits, rules=output_rules(job))
@@ -106,33 +106,6 @@ def _rescored(job: Job, question: Question, champion: Champion, bundle: Bundle, 
         answers_generated=completed.generated,
         tokens_generated=completed.generated_tokens,
     )
-
-
-def _completed(
-    job: Job, champion: Champion, bundle: Bundle, cases: Sequence[Case], prompts: Sequence[Prompt]
-) -> answers.Completed:
-    """Complete the prompts in the order of the cases; a retention case is held to no form, as in `evaluation`."""
-    generator = open_generator(bundle, _adapter(job, champion, bundle), cache=job.cache, progress=job.progress)
-    found: dict[str, Completion] = {}
-    generated = tokens = 0
-    for decoding, is_task in ((bundle.decoding, True), (replace(bundle.decoding, constraint=None), False)):
-        some = {
-            case.id: prompt
-            for case, prompt in zip(cases, prompts, strict=True)
-            if (case.kind != "retention") == is_task
-        }
-        done = answers.complete(
-            list(some.values()),
-            generator=generator,
-            store=answers.AnswerStore(job.workspace.answers),
-            decoding=decoding,
-            batch_size=job.project.generation.batch_size,
-            task="answer as the champion",
-            progress=job.progress,
-        )
-        found |= dict(zip(some, done.completions, strict=True))
-        generated, tokens = generated + done.generated, tokens + done.generated_tokens
-    return answers.Completed(tuple(found[case.id] for case in cases), generated, tokens)
 
 
 def _adapter(job: Job, champion: Champion, bundle: Bundle) -> Path | None:

@@ -16,8 +16,8 @@ from steelyard.evaluate import answers, scores
 from steelyard.evaluate.kept import keep, write_kept
 from steelyard.fingerprint import digest
 from steelyard.prompts import CODE_VERSION as PROMPT_VERSION
-from steelyard.prompts import plain_prompt, prompt_digest, render_prompt
-from steelyard.records import RETRIEVING_ARMS, TUNED_ARMS, Adapter, Answer, Arm, Case, Hit, Message, Prompt, Scorecard
+from steelyard.prompts import plain_prompt, render_prompt
+from steelyard.records import RETRIEVING_ARMS, TUNED_ARMS, Adapter, Arm, Case, Hit, Message, Prompt, Scorecard
 from steelyard.training_set import CODE_VERSION as EXAMPLES_VERSION
 
 
@@ -119,47 +119,21 @@ def _answer_and_score(
     job: Job, parts: Parts, arm: Arm, question: Question, *, adapter: Adapter | None, kept: Path
 ) -> ArmResult:
     prompts, hits = arm_prompts(job, parts, arm, question)
-    completed = _complete(job, parts, arm, question, prompts, adapter=adapter)
+    cases = question.contract.cases
+    completed = answers.complete_cases(
+        cases,
+        prompts,
+        generator=parts.generator(adapter),
+        store=answers.AnswerStore(job.workspace.answers),
+        decoding=decoding(job, question.remedy),
+        batch_size=job.project.generation.batch_size,
+        task=f"answer as {arm}",
+        progress=job.progress,
+    )
     given = [
-        Answer(
-            arm=arm,
-            case_id=case.id,
-            text=completion.text,
-            passage_ids=tuple(hit.passage.id for hit in hits.get(case.id, ())),
-            document_ids=tuple(dict.fromkeys(hit.passage.document_id for hit in hits.get(case.id, ()))),
-            prompt_tokens=completion.prompt_tokens,
-            completion_tokens=completion.completion_tokens,
-            prompt_digest=prompt_digest(prompt),
-        )
-        for case, prompt, completion in zip(question.contract.cases, prompts, completed.completions, strict=True)
+        answers.answer_of(arm, case.id, completion, prompt=prompt, hits=hits.get(case.id, ()))
+        for case, prompt, completion in zip(cases, prompts, completed.completions, strict=True)
     ]
     write_kept(kept, keep(given, prompts, hits))
-    card = scores.scorecard(
-        arm, question.contract.cases, {answer.case_id: answer for answer in given}, hits, rules=output_rules(job)
-    )
+    card = scores.scorecard(arm, cases, {answer.case_id: answer for answer in given}, hits, rules=output_rules(job))
     return ArmResult(card, answers.answers_digest(given), kept, completed.generated, completed.generated_tokens)
-
-
-def _complete(
-    job: Job, parts: Parts, arm: Arm, question: Question, prompts: Sequence[Prompt], *, adapter: Adapter | None
-) -> answers.Completed:
-    """Complete the prompts; only answers to the task are held to its form, a retention case asks for none."""
-    is_task = [case.kind != "retention" for case in question.contract.cases]
-    done = [
-        answers.complete(
-            [prompt for prompt, is_mine in zip(prompts, is_task, strict=True) if is_mine == is_held],
-            generator=parts.generator(adapter),
-            store=answers.AnswerStore(job.workspace.answers),
-            decoding=decoding(job, question.remedy if is_held else None),
-            batch_size=job.project.generation.batch_size,
-            task=f"answer as {arm}",
-            progress=job.progress,
-        )
-        for is_held in (True, False)
-    ]
-    ordered = {is_held: iter(some.completions) for is_held, some in zip((True, False), done, strict=True)}
-    return answers.Completed(
-        tuple(next(ordered[is_held]) for is_held in is_task),
-        sum(some.generated for some in done),
-        sum(some.generated_tokens for some in done),
-    )

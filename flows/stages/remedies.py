@@ -19,8 +19,8 @@ from steelyard.evaluate import answers, scores
 from steelyard.evaluate.output import supports
 from steelyard.fingerprint import digest
 from steelyard.prompts import CODE_VERSION as PROMPT_VERSION
-from steelyard.prompts import prompt_digest, render_prompt
-from steelyard.records import Answer, Case, Hit, Pair, Probe, Remedy, RemedyTrial
+from steelyard.prompts import render_prompt
+from steelyard.records import Hit, Pair, Probe, Remedy, RemedyTrial
 from steelyard.training_set import CODE_VERSION as EXAMPLES_VERSION
 
 _GOLD_CANDIDATES = 10  # passages of the right documents among which the one that holds the answer is looked for
@@ -151,7 +151,7 @@ class _Asked:
         rows = []
         for pair, prompt, completion in zip(pairs, prompts, completed.completions, strict=True):
             case, hits = ladder.case_of(pair), shown[pair.id]
-            answer = _answer(case, completion, hits, prompt_digest(prompt))
+            answer = answers.answer_of("rag", case.id, completion, prompt=prompt, hits=hits)
             rows.append(scores.score_case(case, answer, hits, output_rules(job)))
         return rows
 
@@ -169,16 +169,3 @@ class _Asked:
         rules = output_rules(self._job)
         found.sort(key=lambda hit: not supports(hit.passage.text, pair.output, rules))  # stable: best first
         return found[: retrieval.top_k]
-
-
-def _answer(case: Case, completion: Any, hits: Sequence[Hit], digest_of_prompt: str) -> Answer:
-    return Answer(
-        arm="rag",
-        case_id=case.id,
-        text=completion.text,
-        passage_ids=tuple(hit.passage.id for hit in hits),
-        document_ids=tuple(dict.fromkeys(hit.passage.document_id for hit in hits)),
-        prompt_tokens=completion.prompt_tokens,
-        completion_tokens=completion.completion_tokens,
-        prompt_digest=digest_of_prompt,
-    )

@@ -9,14 +9,14 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from steelyard.fingerprint import digest, digest_lines
 from steelyard.generate.protocol import Generator
 from steelyard.progress import Progress
 from steelyard.prompts import prompt_digest
-from steelyard.records import Answer, Completion, Decoding, Message, Prompt
+from steelyard.records import Answer, Arm, Case, Completion, Decoding, Hit, Message, Prompt
 
 _SCHEMA = """
 create table if not exists completions (
@@ -116,6 +116,56 @@ def _batches(keys: Sequence[str], prompts: Mapping[str, Prompt], size: int) -> I
     for group in groups.values():
         for start in range(0, len(group), size):
             yield group[start : start + size]
+
+
+def complete_cases(
+    cases: Sequence[Case],
+    prompts: Sequence[Prompt],
+    *,
+    generator: Generator,
+    store: AnswerStore,
+    decoding: Decoding,
+    batch_size: int,
+    task: str,
+    progress: Progress,
+) -> Completed:
+    """Return the completions of the cases' prompts, in their order.
+
+    Only answers to the task are held to its form: a retention case asks for none.
+    """
+    is_task = [case.kind != "retention" for case in cases]
+    held, free = (
+        complete(
+            [prompt for prompt, is_mine in zip(prompts, is_task, strict=True) if is_mine == is_held],
+            generator=generator,
+            store=store,
+            decoding=decoding if is_held else replace(decoding, constraint=None),
+            batch_size=batch_size,
+            task=task,
+            progress=progress,
+        )
+        for is_held in (True, False)
+    )
+    of_task, of_retention = iter(held.completions), iter(free.completions)
+    return Completed(
+        tuple(next(of_task if is_held else of_retention) for is_held in is_task),
+        held.generated + free.generated,
+        held.generated_tokens + free.generated_tokens,
+    )
+
+
+def answer_of(arm: Arm, case_id: str, completion: Completion, *, prompt: Prompt, hits: Sequence[Hit]) -> Answer:
+    """Return a completion as an arm's answer to a case, with the passages that stood in its prompt."""
+    return Answer(
+        arm=arm,
+        case_id=case_id,
+        text=completion.text,
+        passage_ids=tuple(hit.passage.id for hit in hits),
+        document_ids=tuple(dict.fromkeys(hit.passage.document_id for hit in hits)),
+        prompt_tokens=completion.prompt_tokens,
+        completion_tokens=completion.completion_tokens,
+        prompt_digest=prompt_digest(prompt),
+    )
 
 
 def answers_digest(answers: Sequence[Answer]) -> str:
